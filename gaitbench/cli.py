@@ -1,0 +1,150 @@
+"""The runs: fit, validate, test and predict of any method on any dataset."""
+
+import json
+import logging
+import os
+import pickle
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+
+import torch
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from gaitbench import callbacks, datamodules, memory, methods
+from gaitbench.__main__ import guarded
+from gaitbench.errors import InputError
+
+# told to developers of a LightningModule, of no use to somebody who runs one
+QUIET = (
+    "The '.*_dataloader' does not have many workers",
+    "The number of training batches",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "No `val_dataloader` returned",
+    "PossibleUserWarning",
+    "You defined a `validation_step` but have no `val_dataloader`",
+    "Checkpoint directory .* exists and is not empty",
+    "It is recommended to use .*sync_dist=True",
+    "Experiment logs directory .* exists",
+    "LightningCLI.s args parameter",
+    "Total length of `list` across ranks is zero",
+)
+
+# filled in by the other section: what a dataset must tell a method
+LINKED = ("skeleton",)
+
+
+class GaitCLI(LightningCLI):
+    """Lightning's command line with a dataset, a method, and what this project adds."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add evaluation and predictions, and link what the dataset tells the method."""
+        parser.add_lightning_class_args(callbacks.ProtocolEvaluation, "evaluation")
+        parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
+        for name in LINKED:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        if self.datamodule_class is not datamodules.GaitDataModule:
+            parser.set_defaults({"data": {"class_path": self.datamodule_class.__name__}})
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            parser.set_defaults(return_predictions=False)  # they are written to files
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line, with a checkpoint's own settings as defaults.
+
+        Since 2.5.5 Lightning lays a checkpoint's settings over what the user says, in silence. Here
+        they are put before it, as the first of the configs, so that whatever the user says wins.
+        """
+        super().parse_arguments(parser, args)
+        command = self.config.subcommand
+        path = self.config[command].get("ckpt_path")
+        if path in CHECKPOINT_WORDS:
+            return
+        settings = read_checkpoint(Path(path)).get("hyper_parameters", {})
+        if "_class_path" in settings:
+            method = {
+                "class_path": settings["_class_path"],
+                "init_args": {k: v for k, v in settings.items() if not k.startswith("_")},
+            }
+            given = [*args]  # type: ignore[misc]  # main always passes a list
+            first = ["--config", json.dumps({"model": method})]
+            super().parse_arguments(parser, [*given[:1], *first, *given[1:]])
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: see :meth:`parse_arguments`."""
+
+
+# what Lightning takes in place of a path
+CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A Lightning checkpoint's content, read without unpickling anything but tensors and plain data.
+
+    Raises:
+        InputError: if there is none or it is something else.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist; name a .ckpt file of a run")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} is no checkpoint that can be read safely ({str(error).splitlines()[0]}); name a "
+            ".ckpt file that `fit` has written"
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise InputError(
+            f"{path} is a torch file but no checkpoint: it lacks state_dict; name a .ckpt file that "
+            "`fit` has written"
+        )
+    return content
+
+
+def main(
+    datamodule: type[datamodules.GaitDataModule] = datamodules.GaitDataModule,
+    args: ArgsType = None,
+) -> None:
+    """Fit, validate, test or predict with any method on a dataset, or on any.
+
+    Args:
+        datamodule: the dataset; the base class leaves it open (``--data CLASS``).
+        args: words of the command line, without the program's name; those of the process if None.
+
+    Raises:
+        InputError: on a mistake of the user that the parser cannot see.
+        SystemExit: on one that it can (status 2).
+    """
+    for pattern in QUIET:
+        warnings.filterwarnings("ignore", pattern)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_a_tip)
+    memory.keep_pages()
+    GaitCLI(
+        methods.GaitMethod,
+        datamodule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        # batches are shared out by our samplers; a few sanity batches are no gallery
+        trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
+        args=sys.argv[1:] if args is None else args,
+    )
+
+
+def script(datamodule: type[datamodules.GaitDataModule]) -> int:
+    """The whole of a script that fixes the dataset: exit status 0, or 2 after a user's mistake."""
+    return guarded(lambda: main(datamodule))
+
+
+def _not_a_tip(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()

@@ -1,0 +1,267 @@
+"""What every dataset shares: store, splits, loaders, and transforms on the device."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from gaitbench.batch import BatchRequest, GaitBatch, Rows
+from gaitbench.errors import InputError
+from gaitbench.geometry import fill_empty_joints
+from gaitbench.protocols import Protocol
+from gaitbench.samplers import BatchSampler, InOrder, RandomBatches, SubjectBatches
+from gaitbench.skeleton import get_skeleton
+from gaitbench.store import SequenceStore, StoreInfo, StoreWriter, cached_store, fingerprint
+from gaitbench.transforms import PoseAugmentation
+from gaitbench.windows import Window
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who trains and who is tested; subjects are strings as the dataset writes them."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+class SequenceWindows(Dataset[GaitBatch]):
+    """Windows of the sequences of a store, a batch at a time.
+
+    Args:
+        store: all frames.
+        subject: (sequences in the store,) integer of each row's person.
+        window: how windows are cut.
+    """
+
+    def __init__(self, store: SequenceStore, subject: Rows, window: Window) -> None:
+        self.store = store
+        self.subject = subject
+        self.window = window
+        self.length = store.sequences["length"].to_numpy()
+
+    def __len__(self) -> int:
+        """Sequences in the store."""
+        return len(self.length)
+
+    def __getitems__(self, request: BatchRequest) -> GaitBatch:
+        """The batch asked for, in one gather."""
+        rows, seed = request
+        frames = self.store.gather(rows, self.window.draw(self.length[rows], seed))
+        subject = self.subject[rows]
+        return GaitBatch(*map(torch.from_numpy, (frames, subject, rows)), seed)
+
+
+def _as_it_is(batch: GaitBatch) -> GaitBatch:
+    return batch
+
+
+class GaitDataModule(pl.LightningDataModule):
+    """A dataset: reader, splits and protocols come from the subclass, the rest from here.
+
+    Args:
+        path: the dataset as its owner published it.
+        split: name of the division into training and test subjects.
+        frames: frames of a window, S; shorter sequences are padded by reflection.
+        cache: folder of the stores that are built from it.
+        validation: ``none`` keeps all training subjects for training; ``held_out`` sets the last
+            ``held_out`` share of them (in the order of their names) aside; ``test`` validates on the
+            test subjects, as some published runs did: a checkpoint chosen by it is chosen on test
+            data.
+        held_out: share of the training subjects set aside.
+        predict: which subjects ``predict`` embeds.
+        min_frames: leave out sequences with fewer frames, in test too (GaitGraph: 61).
+        batch_size: sequences of a training batch over all devices.
+        eval_batch_size: sequences of a batch in validation, test and prediction.
+        sequences_per_subject: K of P x K batches, where P is batch_size / K; 0 draws plain random
+            batches.
+        balance_conditions: spread a subject's K sequences evenly over its conditions.
+        augmentation: what is varied in training windows.
+        fill_empty: give joints without a position the mean of the frame: ``none``, ``test``
+            (not in training), or ``all``.
+        num_workers: processes that read ahead; 0 reads in the main process.
+    """
+
+    dataset: ClassVar[str]
+    frame_kind: ClassVar[str] = "pose"
+    units: ClassVar[str] = "pixels, confidence"
+    skeleton: str
+    splits: ClassVar[Mapping[str, Split]]
+    protocols: ClassVar[Mapping[str, Protocol]]
+    default_protocols: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        path: str,
+        split: str,
+        frames: int,
+        cache: str = "data/cache",
+        validation: Literal["none", "held_out", "test"] = "none",
+        held_out: float = 0.1,
+        predict: Literal["test", "train", "all"] = "test",
+        min_frames: int = 0,
+        batch_size: int = 128,
+        eval_batch_size: int = 256,
+        sequences_per_subject: int = 0,
+        balance_conditions: bool = False,
+        augmentation: PoseAugmentation = PoseAugmentation(),
+        fill_empty: Literal["none", "test", "all"] = "none",
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if split not in self.splits:
+            known = ", ".join(self.splits)
+            raise InputError(f"data.split {split!r} is unknown; choose one of {known}")
+        if not 0 < held_out < 1:
+            raise InputError(f"data.held_out is {held_out}; give a share between 0 and 1")
+        self.path = Path(path)
+        self.cache = Path(cache)
+        self.split = self.splits[split]
+        self.validation = validation
+        self.held_out = held_out
+        self.predict = predict
+        self.frames = frames
+        self.min_frames = min_frames
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.sequences_per_subject = sequences_per_subject
+        self.balance_conditions = balance_conditions
+        self.augmentation = augmentation
+        self.fill_empty = fill_empty
+        self.num_workers = num_workers
+        self.num_subjects = len(self.split.train)
+        self.layout = get_skeleton(self.skeleton)
+        self.store: SequenceStore | None = None
+
+    def sources(self) -> list[Path]:
+        """The files that the store is built from.
+
+        Raises:
+            InputError: if they are not there.
+        """
+        raise NotImplementedError
+
+    def read(self, writer: StoreWriter) -> None:
+        """Parse the sources into a store."""
+        raise NotImplementedError
+
+    def open_store(self) -> SequenceStore:
+        """The store of the sources; built first if it is missing, stale or damaged."""
+        if self.store is None:
+            info = StoreInfo(self.dataset, self.frame_kind, self.skeleton, self.units)
+            mark = fingerprint(self.sources(), skeleton=self.skeleton)
+            self.store = cached_store(self.cache, self.dataset, mark, self.read, info)
+        return self.store
+
+    def prepare_data(self) -> None:
+        """Build the store, in one process a node."""
+        self.open_store()
+
+    def setup(self, stage: str) -> None:
+        """Open the store and sort its sequences into training, validation and test."""
+        table = self.open_store().sequences
+        kept = table["length"].to_numpy() >= max(self.min_frames, 1)
+        subject = table["subject"]
+        train = kept & subject.isin(self.split.train).to_numpy()
+        test = kept & subject.isin(self.split.test).to_numpy()
+        validate = np.zeros_like(train)
+        if self.validation == "held_out":
+            people = sorted(subject[train].unique())
+            aside = people[len(people) - round(self.held_out * len(people)) :]
+            validate = train & subject.isin(aside).to_numpy()
+            train &= ~validate
+        elif self.validation == "test":
+            validate = test
+        parts = {"train": train, "validate": validate, "test": test, "all": kept}
+        self.rows = {name: np.flatnonzero(part) for name, part in parts.items()}
+        # training people come first, as the split lists them; the others follow, so that a
+        # validation loss can tell them apart
+        others = sorted(set(subject) - set(self.split.train))
+        code = {name: i for i, name in enumerate((*self.split.train, *others))}
+        self.subject_codes = subject.map(code).to_numpy(np.int64)
+
+    @property
+    def sequences(self) -> pd.DataFrame:
+        """Table of all sequences, one row each; ``row`` of a batch points here."""
+        return self.open_store().sequences
+
+    def _rows(self, part: str) -> Rows:
+        rows: Rows = self.rows[part]
+        if not len(rows):
+            people = sorted(self.sequences["subject"].unique())
+            raise InputError(
+                f"no {part} sequence is left in {self.path}: it holds {len(people)} subjects "
+                f"({people[0]} to {people[-1]}) and the sequences shorter than min_frames "
+                f"{self.min_frames} are left out; mend data.split or data.min_frames"
+            )
+        return rows
+
+    def _loader(self, sampler: BatchSampler, window: Window) -> DataLoader[GaitBatch]:
+        return DataLoader(
+            SequenceWindows(self.open_store(), self.subject_codes, window),
+            batch_sampler=sampler,  # type: ignore[arg-type]  # requests, not lists of indices
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def train_dataloader(self) -> DataLoader[GaitBatch]:
+        """Random windows in random or P x K batches."""
+        rows = self._rows("train")
+        seed = torch.initial_seed() % 2**32
+        sampler: BatchSampler
+        if self.sequences_per_subject:
+            conditions = None
+            if self.balance_conditions:
+                names = self.sequences["condition"].to_numpy(str)[rows]
+                conditions = np.unique(names, return_inverse=True)[1]
+            sampler = SubjectBatches(
+                rows,
+                self.subject_codes[rows],
+                self.batch_size,
+                self.sequences_per_subject,
+                conditions,
+                seed,
+            )
+        else:
+            sampler = RandomBatches(rows, self.batch_size, seed)
+        window = Window(
+            self.frames, "random", self.augmentation.reverse, self.augmentation.shuffle
+        )
+        return self._loader(sampler, window)
+
+    def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:
+        return self._loader(InOrder(self._rows(part), self.eval_batch_size), Window(self.frames))
+
+    def val_dataloader(self) -> DataLoader[GaitBatch] | list[Any]:
+        """Centre windows of the validation subjects; nothing where there are none."""
+        if self.validation == "none":
+            return []
+        return self._eval_loader("validate")
+
+    def test_dataloader(self) -> DataLoader[GaitBatch]:
+        """Centre windows of the test subjects."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[GaitBatch]:
+        """Centre windows of the subjects to predict."""
+        return self._eval_loader(self.predict)
+
+    def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:
+        """Fill joints and, in training, vary the poses, on the device that holds them."""
+        frames, training = batch.frames, self.trainer is not None and self.trainer.training
+        if self.fill_empty == "all" or (self.fill_empty == "test" and not training):
+            frames = fill_empty_joints(frames)
+        if training:
+            generator = torch.Generator(frames.device).manual_seed(batch.seed)
+            frames = self.augmentation(frames, self.layout, generator)
+        return batch._replace(frames=frames)

@@ -1,0 +1,135 @@
+"""What every method shares: steps, optimiser, what is trained on and what is compared."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+import gaitbench
+from gaitbench.batch import GaitBatch
+from gaitbench.errors import InputError
+
+Views = tuple[Callable[[Tensor], Tensor], ...]
+
+
+class GaitMethod(pl.LightningModule):
+    """A network that turns windows of frames into embeddings, and the loss that trains it.
+
+    A subclass sets ``self.loss`` and defines ``forward``; ``test_time_views`` names the views that
+    test-time augmentation adds.
+
+    Args:
+        skeleton: layout of the poses it takes; given by the dataset.
+        learning_rate: peak of the one-cycle schedule, which steps with every batch.
+        weight_decay: decoupled for AdamW, L2 for Adam.
+        optimizer: ``"adamw"`` or ``"adam"``.
+        tta: in validation, test and prediction, also embed each of ``test_time_views`` and put
+            the embeddings side by side, (B, D) becomes (B, (1 + views) D). It is a setting of the
+            run and never stored in a checkpoint.
+    """
+
+    loss: nn.Module
+    validation_loss: nn.Module
+    test_time_views: Views = ()
+
+    def __init__(
+        self,
+        skeleton: str,
+        learning_rate: float,
+        weight_decay: float,
+        optimizer: Literal["adamw", "adam"],
+        tta: bool,
+    ) -> None:
+        super().__init__()
+        self.skeleton = skeleton
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.tta = tta
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Embedding that is compared: (B, T, V, C) to (B, D), or wider with augmentation."""
+        if not self.tta:
+            return self(frames)
+        views = (frames, *(view(frames) for view in self.test_time_views))
+        return torch.cat(self(torch.cat(views)).chunk(len(views)), dim=1)
+
+    def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        loss: Tensor = self.loss(self(batch.frames), batch.subject)
+        size = len(batch.subject)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Embeddings and rows of a batch; logs the validation loss of the plain embedding."""
+        embedding = self.embed(batch.frames)
+        plain = embedding.chunk(1 + len(self.test_time_views) * self.tta, dim=1)[0]
+        loss = self.validation_loss(plain, batch.subject)
+        size = len(batch.subject)
+        self.log("val/loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
+        return {"embedding": embedding, "row": batch.row}
+
+    def test_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Embeddings and rows of a batch."""
+        return {"embedding": self.embed(batch.frames), "row": batch.row}
+
+    def predict_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Embeddings and rows of a batch."""
+        return self.test_step(batch, batch_idx)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW or Adam under a one-cycle schedule that steps with every batch.
+
+        Source: authors' code of Teepe et al. 2022, arXiv 2204.07855: 30 % rise from a 25th of the
+        peak, cosine down to a 250,000th, beta1 0.95 to 0.85 and back.
+        """
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
+        optimizer = kind(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=self.learning_rate, total_steps=steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down what is needed to judge whether the weights fit."""
+        checkpoint["gaitbench"] = {
+            "version": gaitbench.__version__,
+            "method": type(self).__name__,
+            "skeleton": self.skeleton,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights of another skeleton or network before a shape error does.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        origin = checkpoint.get("gaitbench", {})
+        skeleton = origin.get("skeleton", self.skeleton)
+        if skeleton != self.skeleton:
+            raise InputError(
+                f"the checkpoint was trained on skeleton {skeleton}, the data are {self.skeleton}; "
+                "give data of that skeleton or another checkpoint"
+            )
+        own, found = self.state_dict(), checkpoint["state_dict"]
+        missing = [name for name in own if name not in found]
+        extra = [name for name in found if name not in own]
+        shapes = [
+            f"{name} is {tuple(found[name].shape)} there and {tuple(own[name].shape)} here"
+            for name in own
+            if name in found and own[name].shape != found[name].shape
+        ]
+        if missing or extra or shapes:
+            faults = [f"lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
+            faults += [f"has the unknown {extra[0]} and {len(extra) - 1} more"] if extra else []
+            faults += shapes[:1]
+            raise InputError(
+                f"the checkpoint does not fit this {type(self).__name__}: it "
+                + ", ".join(faults)
+                + "; give the model settings it was trained with"
+            )

@@ -1,0 +1,516 @@
+"""Protocols as data, and the one function that judges embeddings by them.
+
+A protocol says who is gallery and who is probe by the values of columns. Views and subjects are
+taken from the data, so that a protocol holds for any set of cameras and any split.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gaitbench.errors import InputError
+from gaitbench.protocols.figures import (
+    Floats,
+    Integers,
+    Trials,
+    bootstrap_weights,
+    interval,
+    mean_of_means,
+    mean_of_subjects,
+)
+from gaitbench.protocols.rerank import MAX_ITEMS, k_reciprocal_distances
+from gaitbench.protocols.results import OVERALL, Evaluation, Figures
+from gaitbench.protocols.retrieval import (
+    METRICS,
+    Distance,
+    Genuine,
+    Ranker,
+    find_genuine,
+    ranks_of_matrix,
+    unit_length,
+)
+from gaitbench.protocols.verification import (
+    FALSE_ACCEPT_RATES,
+    PairCounts,
+    equal_error_rate,
+    true_accept_rate,
+)
+
+Selection = Mapping[str, Collection[Any]]
+KEY = ("subject", "condition", "number", "view")
+"""Columns that name a sequence."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Who is compared with whom, and how the means are taken.
+
+    A *trial* compares one probe with one gallery; a *cell* holds the trials of one probe view with
+    one gallery view. Figures of a probe set are means over the trials of each cell, then over the
+    gallery views of each probe view, then over probe views; what does not exist takes no part.
+
+    Attributes:
+        id: ``<dataset>.<name>``.
+        description: one sentence, printed above tables.
+        gallery: column to the values that gallery sequences have.
+        probes: probe set to column to the values that its sequences have.
+        gallery_views: ``each`` compares with the gallery of one view at a time, ``pooled`` with all
+            views together.
+        exclude_same_view: leave out the probe's own view, as a cell or from the pooled gallery.
+        unmatched: what a probe without a partner in a gallery is: left out of that trial and
+            counted (``skip``) or ``wrong``.
+        distance: by which gallery items are near; ``cosine`` normalises always.
+        normalize: scale embeddings to unit length first.
+        repeated: of sequences with the same subject, condition, number and view, take ``all``
+            or the ``last``.
+        overall: a further rank-1 over all probe sets, as a reference logs it: the plain mean over
+            all cells with identical views in (``all_cells``), or the same with the cells of
+            identical views set to zero (``zero_same_view``).
+    """
+
+    id: str
+    description: str
+    gallery: Selection
+    probes: Mapping[str, Selection]
+    gallery_views: Literal["each", "pooled"]
+    exclude_same_view: bool
+    unmatched: Literal["skip", "wrong"]
+    distance: Distance = "euclidean"
+    normalize: bool = True
+    repeated: Literal["all", "last"] = "all"
+    overall: Literal["all_cells", "zero_same_view"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.overall and self.gallery_views == "pooled":
+            raise ValueError(f"{self.id}: an overall figure over cells needs one gallery view each")
+        if OVERALL in self.probes:
+            raise ValueError(f"{self.id}: no probe set may be called {OVERALL!r}")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Sequences in an order that does not depend on how they came.
+
+    Attributes:
+        rows: the sequences, ordered by subject, condition, number and view.
+        subjects: code of the subject of each row, never falling.
+        views: code of the view of each row; 0 where the table knows no views.
+        view_values: the view of each code; empty where the table knows no views.
+    """
+
+    rows: pd.DataFrame
+    subjects: Integers
+    views: Integers
+    view_values: Integers
+
+
+def evaluate(
+    embeddings: NDArray[Any] | Tensor,
+    sequences: pd.DataFrame,
+    protocol: Protocol,
+    *,
+    distance: Distance | None = None,
+    rerank: bool = False,
+    verification: bool = True,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Evaluation:
+    """Judge embeddings by a protocol.
+
+    Ranks are exact for float32 points and float64 distances; at exactly equal distances the item
+    that comes first by subject, condition, number and view is the nearer one. The order of the
+    rows has no influence, other than which of repeated sequences is the last.
+
+    Args:
+        embeddings: (N, D), one a sequence; computed with as float32.
+        sequences: N rows with at least ``subject``, the columns that the protocol selects by, and
+            ``view`` (whole degrees) where it knows views.
+        protocol: by which.
+        distance: instead of the protocol's.
+        rerank: order the gallery by k-reciprocal distances (:mod:`gaitbench.protocols.rerank`),
+            each probe set with each gallery by itself; leaves verification out.
+        verification: also compute EER and TAR, over all pairs of the trials.
+        bootstrap: resamples of subjects for the 95 % intervals; 0 leaves them out.
+        seed: of the resamples.
+        device: where distances are computed.
+
+    Raises:
+        InputError: if a column is missing, an embedding is not finite, there is no gallery or no
+            probe at all, no probe has a partner, or there are too many sequences to re-rank.
+        ValueError: if the numbers of embeddings and sequences differ.
+    """
+    chosen = distance or protocol.distance
+    if chosen not in get_args(Distance):
+        raise InputError(f"distance is {chosen!r}, expected one of {', '.join(get_args(Distance))}.")
+    values = torch.as_tensor(embeddings).detach().cpu().float()
+    if values.ndim != 2 or len(values) != len(sequences):
+        raise ValueError(
+            f"expected embeddings (N, D) beside {len(sequences)} sequences, got "
+            f"shape {tuple(values.shape)}"
+        )
+    table, order, notes = _ordered(sequences, protocol)
+    values = values[torch.from_numpy(order)]
+    finite = values.isfinite().all(1)
+    if not bool(finite.all()):
+        row = int(order[(~finite).nonzero()[0, 0]])
+        raise InputError(
+            f"embedding {row} is not finite, so nothing can be compared with it; look for a "
+            "diverged training or an empty sequence."
+        )
+    in_gallery = _select(table.rows, protocol.gallery, protocol.id)
+    in_sets = {n: _select(table.rows, s, protocol.id) for n, s in protocol.probes.items()}
+    _require(in_gallery, "gallery", [protocol.gallery], table.rows, protocol)
+    _require(
+        np.any(list(in_sets.values()), axis=0),
+        "probe",
+        list(protocol.probes.values()),
+        table.rows,
+        protocol,
+    )
+    notes += _absences(table, in_gallery, in_sets)
+
+    points = (unit_length(values) if protocol.normalize or chosen == "cosine" else values).to(device)
+    subjects = torch.from_numpy(table.subjects).to(device)
+    search = _Search(points, subjects, chosen, rerank, protocol.id)
+    counter = PairCounts(points, chosen, subjects) if verification and not rerank else None
+
+    kept: dict[str, Trials] = {}
+    every: dict[str, Trials] = {}
+    metrics: dict[str, Figures] = {}
+    for name, in_set in in_sets.items():
+        if not in_set.any():
+            continue
+        parts: list[Trials] = []
+        counts: list[tuple[Floats, ...]] = []
+        for view, probes, gallery in _cells(protocol, table, in_gallery, in_set):
+            left = torch.from_numpy(probes).to(device)
+            right = torch.from_numpy(gallery).to(device)
+            genuine = find_genuine(subjects, left, right)
+            ranks = search.ranks(left, right, genuine)
+            parts.append(
+                Trials(
+                    probe=probes,
+                    subject=table.subjects[probes],
+                    probe_view=table.views[probes],
+                    gallery_view=np.full(len(probes), view),
+                    matched=genuine.valid.any(1).cpu().numpy(),
+                    values=torch.stack([m(ranks) for m in METRICS.values()], 1).cpu().numpy(),
+                )
+            )
+            if counter is not None:
+                admitted = parts[-1].probe_view != view if protocol.exclude_same_view else None
+                keep = torch.from_numpy(
+                    np.flatnonzero(admitted) if admitted is not None else np.arange(len(probes))
+                ).to(device)
+                part = Genuine(*(getattr(genuine, f)[keep] for f in ("items", "valid", "itself")))
+                counts.append(counter.count(left[keep], right, part))
+        trials = Trials.join(parts) if parts else None
+        if trials is None:
+            continue
+        every[name] = trials
+        admitted_trials = trials
+        if protocol.exclude_same_view:
+            admitted_trials = trials[trials.probe_view != trials.gallery_view]
+        counted = admitted_trials
+        if protocol.unmatched == "skip":
+            counted = admitted_trials[admitted_trials.matched]
+        unmatched = int((~admitted_trials.matched).sum())
+        if unmatched:
+            fate = "left out" if protocol.unmatched == "skip" else "counted as wrong"
+            notes.append(
+                f"{name}: {unmatched} of {len(admitted_trials)} trials have no partner in the "
+                f"gallery and are {fate}."
+            )
+        if not len(counted):
+            notes.append(f"{name}: no probe has a partner in the gallery, so there are no figures.")
+            continue
+        kept[name] = counted
+        metrics[name] = _figures(counted, bootstrap, seed)
+        if counter is not None:
+            metrics[name] |= _verification(
+                [np.sum(c, axis=0) for c in zip(*counts, strict=True)], bootstrap, seed
+            )
+        metrics[name] |= {
+            "n": len(np.unique(counted.probe)),
+            "trials": len(counted),
+            "unmatched": unmatched,
+        }
+    if not kept:
+        raise InputError(
+            f"{protocol.id} compares probes with the gallery of "
+            f"{'other views' if protocol.exclude_same_view else 'all views'}, but none of the "
+            f"{int(np.any(list(in_sets.values()), axis=0).sum())} probes has a partner among the "
+            f"{int(in_gallery.sum())} gallery sequences; check the subjects and views of the table."
+        )
+    if protocol.overall:
+        metrics[OVERALL] = _overall(list(every.values()), protocol, bootstrap, seed)
+    return Evaluation(
+        protocol=protocol,
+        table=_long_table(every if protocol.overall else kept, protocol, table),
+        metrics=metrics,
+        notes=notes,
+        labels={n: _label(n, table.rows[in_sets[n]]) for n in metrics if n != OVERALL},
+    )
+
+
+class _Search:
+    """Ranks by plain or by re-ranked distances."""
+
+    def __init__(
+        self, points: Tensor, subjects: Tensor, distance: Distance, rerank: bool, name: str
+    ) -> None:
+        self.points, self.subjects, self.distance = points, subjects, distance
+        self.rerank, self.name = rerank, name
+        self.ranker = Ranker(points, distance)
+
+    def ranks(self, probes: Tensor, gallery: Tensor, genuine: Genuine) -> Tensor:
+        if not self.rerank:
+            return self.ranker.ranks(probes, gallery, genuine)
+        if len(probes) + len(gallery) > MAX_ITEMS:
+            raise InputError(
+                f"{self.name} would re-rank {len(probes)} probes with {len(gallery)} gallery "
+                f"sequences at once, but at most {MAX_ITEMS} together are supported; evaluate "
+                "without re-ranking or with fewer sequences."
+            )
+        matrix = k_reciprocal_distances(self.points, probes, gallery, self.distance)
+        return ranks_of_matrix(matrix, genuine)
+
+
+def _ordered(
+    sequences: pd.DataFrame, protocol: Protocol
+) -> tuple[_Table, NDArray[np.int64], list[str]]:
+    """Order the sequences by their key and drop repeated ones where the protocol does."""
+    wanted = {"subject", *protocol.gallery, *(c for s in protocol.probes.values() for c in s)}
+    if protocol.gallery_views == "each" or protocol.exclude_same_view:
+        wanted.add("view")
+    missing = sorted(wanted - set(sequences.columns))
+    if missing:
+        raise InputError(
+            f"{protocol.id} needs the column(s) {', '.join(missing)}, but the table of sequences "
+            f"has only {', '.join(map(str, sequences.columns))}."
+        )
+    codes = {}
+    for column in KEY:
+        if column in sequences:
+            cells = sequences[column]
+            if cells.isna().any():
+                row = int(np.flatnonzero(cells.isna())[0])
+                raise InputError(
+                    f"row {row} of the table of sequences has no {column}, expected one in each "
+                    "row; fill it in or leave the row out."
+                )
+            plain = cells.to_numpy()
+            plain = plain.astype(np.int64) if column in ("number", "view") else plain.astype(str)
+            codes[column] = np.unique(plain, return_inverse=True)[1]
+    order = np.lexsort(list(codes.values())[::-1])
+    keys = np.stack(list(codes.values()), 1)[order]
+    last = np.append((keys[1:] != keys[:-1]).any(1), True)
+    notes = []
+    repeats = int((~last).sum())
+    if repeats:
+        fate = "the last of each counts" if protocol.repeated == "last" else "all count"
+        notes.append(
+            f"{repeats} sequence{'s' * (repeats > 1)} repeat the {', '.join(codes)} of another; {fate}."
+        )
+        if protocol.repeated == "last":
+            order = order[last]
+    rows = sequences.iloc[order].reset_index(drop=True)
+    subjects = np.unique(rows["subject"].to_numpy().astype(str), return_inverse=True)[1]
+    view_values, views = np.zeros(0, np.int64), np.zeros(len(rows), np.int64)
+    if "view" in rows:
+        view_values, views = np.unique(rows["view"].to_numpy().astype(np.int64), return_inverse=True)
+    return _Table(rows, subjects, views, view_values), order, notes
+
+
+def _select(rows: pd.DataFrame, selection: Selection, name: str) -> NDArray[np.bool_]:
+    chosen = np.ones(len(rows), bool)
+    for column, allowed in selection.items():
+        chosen &= rows[column].isin(list(allowed)).to_numpy(bool)
+    return chosen
+
+
+def _require(
+    chosen: NDArray[np.bool_],
+    role: str,
+    selections: list[Selection],
+    rows: pd.DataFrame,
+    protocol: Protocol,
+) -> None:
+    if chosen.any():
+        return
+    wants = " or ".join(
+        " and ".join(f"{column} {_some(list(allowed))}" for column, allowed in selection.items())
+        for selection in selections
+    )
+    columns = dict.fromkeys(column for selection in selections for column in selection)
+    holds = ", ".join(f"{c} {_some(sorted(rows[c].unique().tolist()))}" for c in columns)
+    raise InputError(
+        f"{protocol.id} wants {role} sequences with {wants}, but none of the {len(rows)} sequences "
+        f"is one (they hold {holds or 'nothing'}); choose another protocol or other sequences."
+    )
+
+
+def _some(values: list[Any]) -> str:
+    """Name a few values, or the ends of a long list."""
+    if len(values) > 6:
+        return f"{values[0]} to {values[-1]}"
+    return "/".join(map(str, values)) or "none"
+
+
+def _cells(
+    protocol: Protocol, table: _Table, gallery: NDArray[np.bool_], probes: NDArray[np.bool_]
+) -> Iterator[tuple[int, Integers, Integers]]:
+    """Yield the gallery view (-1: pooled), the probes and the gallery that are compared."""
+    if protocol.gallery_views == "each":
+        for view in np.unique(table.views[gallery]).tolist():
+            same_view_too = not protocol.exclude_same_view or protocol.overall is not None
+            chosen = probes if same_view_too else probes & (table.views != view)
+            if chosen.any():
+                yield view, np.flatnonzero(chosen), np.flatnonzero(gallery & (table.views == view))
+    elif protocol.exclude_same_view:
+        for view in np.unique(table.views[probes]).tolist():
+            others = gallery & (table.views != view)
+            if others.any():
+                yield -1, np.flatnonzero(probes & (table.views == view)), np.flatnonzero(others)
+    else:
+        yield -1, np.flatnonzero(probes), np.flatnonzero(gallery)
+
+
+def _figures(trials: Trials, bootstrap: int, seed: int) -> Figures:
+    """Retrieval figures of one probe set with their intervals."""
+    people, subject = np.unique(trials.subject, return_inverse=True)
+    weights = bootstrap_weights(len(people), bootstrap, seed)
+    pairs = np.stack([trials.probe_view, trials.gallery_view], 1)
+    cells, cell = np.unique(pairs, axis=0, return_inverse=True)
+    estimates = mean_of_means(weights, subject, cell, cells[:, 0], trials.values)
+    figures: Figures = {}
+    for name, column in zip(METRICS, estimates.T, strict=True):
+        _put(figures, name, column)
+    _put(figures, "rank1_per_subject", mean_of_subjects(weights, subject, trials.values[:, 0]))
+    return figures
+
+
+def _verification(counts: list[Floats], bootstrap: int, seed: int) -> Figures:
+    """EER and TAR of one probe set: from fine bins, with intervals from coarse ones by subject."""
+    genuine, impostor, genuine_by_subject, impostor_by_subject = counts
+    figures: Figures = {"genuine_pairs": int(genuine.sum()), "impostor_pairs": int(impostor.sum())}
+    if not genuine.any() or not impostor.any():
+        return figures
+    present = (genuine_by_subject + impostor_by_subject).any(1)
+    weights = bootstrap_weights(int(present.sum()), bootstrap, seed)[1:]
+    drawn = weights @ genuine_by_subject[present], weights @ impostor_by_subject[present]
+    # A resample may hold no genuine pair, and then has no rate.
+    usable = (drawn[0].sum(1) > 0) & (drawn[1].sum(1) > 0)
+    drawn = drawn[0][usable], drawn[1][usable]
+    _put(figures, "eer", np.append(equal_error_rate(genuine, impostor), equal_error_rate(*drawn)))
+    for rate in FALSE_ACCEPT_RATES:
+        estimate = true_accept_rate(genuine, impostor, rate)
+        resampled = true_accept_rate(*drawn, rate)
+        _put(figures, f"tar_at_far_{rate:g}", np.append(estimate, resampled))
+    return figures
+
+
+def _overall(parts: list[Trials], protocol: Protocol, bootstrap: int, seed: int) -> Figures:
+    """Rank-1 as the mean over the cells of all probe sets, as references log it."""
+    trials = Trials.join(parts)
+    kind = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    counted = trials.matched | (protocol.unmatched == "wrong")
+    trials, kind = trials[counted], kind[counted]
+    right = trials.values[:, :1].copy()
+    if protocol.overall == "zero_same_view":
+        right[trials.probe_view == trials.gallery_view] = 0
+    people, subject = np.unique(trials.subject, return_inverse=True)
+    weights = bootstrap_weights(len(people), bootstrap, seed)
+    triples = np.stack([kind, trials.probe_view, trials.gallery_view], 1)
+    cells, cell = np.unique(triples, axis=0, return_inverse=True)
+    figures: Figures = {}
+    _put(
+        figures, "rank1", mean_of_means(weights, subject, cell, np.arange(len(cells)), right)[:, 0]
+    )
+    return figures | {
+        "n": len(np.unique(trials.probe)),
+        "trials": len(trials),
+        "unmatched": int((~np.concatenate([part.matched for part in parts])).sum()),
+    }
+
+
+def _put(figures: Figures, name: str, estimates: Floats) -> None:
+    """Store the first estimate, and the interval of the others where there are any."""
+    figures[name] = float(estimates[0])
+    if len(estimates) > 1:
+        figures[f"{name}_ci95"] = interval(estimates[1:])
+
+
+def _long_table(parts: Mapping[str, Trials], protocol: Protocol, table: _Table) -> pd.DataFrame:
+    """One line a cell and metric."""
+    frames = []
+    for name, trials in parts.items():
+        if protocol.unmatched == "skip":
+            trials = trials[trials.matched]
+        frame = pd.DataFrame(trials.values, columns=pd.Index(list(METRICS)))
+        frame.insert(0, "probe_view", trials.probe_view)
+        frame.insert(0, "gallery_view", trials.gallery_view)
+        groups = frame.groupby(["gallery_view", "probe_view"])
+        long = groups.mean().melt(var_name="metric", ignore_index=False).reset_index()
+        size = groups.size().rename("n").reset_index()
+        long = long.merge(size, how="left", on=["gallery_view", "probe_view"])
+        long.insert(0, "probe_set", name)
+        frames.append(long)
+    result = pd.concat(frames, ignore_index=True)
+    for column in ("gallery_view", "probe_view"):
+        codes = result[column].to_numpy()
+        known = (codes >= 0) & (len(table.view_values) > 0)
+        views = np.zeros(len(codes), np.int64)
+        views[known] = table.view_values[codes[known]]
+        result[column] = pd.array(views, dtype="Int64")
+        result.loc[~known, column] = pd.NA
+    return result
+
+
+def _absences(
+    table: _Table, gallery: NDArray[np.bool_], sets: Mapping[str, NDArray[np.bool_]]
+) -> list[str]:
+    """Say which views and subjects one side has and the other has not."""
+    notes = []
+    used = gallery | np.any(list(sets.values()), axis=0)
+
+    def names(column: str, missing: set[int]) -> str:
+        if column == "view":
+            found = [str(table.view_values[code]) for code in sorted(missing)]
+        else:
+            first = np.unique(table.subjects, return_index=True)[1]
+            found = [str(table.rows["subject"].iloc[first[code]]) for code in sorted(missing)]
+        return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+    columns = {"subject": table.subjects}
+    if len(table.view_values):
+        columns["view"] = table.views
+    for column, codes in columns.items():
+        everyone = set(codes[used].tolist())
+        sides = {"The gallery": gallery, **{f"Probe set {n}": chosen for n, chosen in sets.items()}}
+        for side, chosen in sides.items():
+            missing = everyone - set(codes[chosen].tolist())
+            if not chosen.any():
+                if column == "subject":
+                    notes.append(f"{side} has no sequence and is left out.")
+            elif missing:
+                notes.append(
+                    f"{side} has no sequence of {len(missing)} of {len(everyone)} {column}s: "
+                    f"{names(column, missing)}."
+                )
+    return notes
+
+
+def _label(name: str, rows: pd.DataFrame) -> str:
+    """Name a probe set as the field prints it, with the numbers that the data have: ``NM#5-6``."""
+    if "number" not in rows:
+        return name
+    first, last = int(rows["number"].min()), int(rows["number"].max())
+    return f"{name}#{first}" if first == last else f"{name}#{first}-{last}"

@@ -1,0 +1,177 @@
+"""What an evaluation gives: figures, the long table, and the table as the field prints it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from gaitbench.protocols.protocol import Protocol
+
+Figures = dict[str, float | int | list[float]]
+
+TITLES = {
+    "rank1": "rank-1",
+    "rank5": "rank-5",
+    "rank10": "rank-10",
+    "map": "mAP",
+    "minp": "mINP",
+    "rank1_per_subject": "rank-1, mean over subjects",
+    "eer": "EER",
+    "tar_at_far_0.01": "TAR at FAR 1 %",
+    "tar_at_far_0.001": "TAR at FAR 0.1 %",
+}
+"""Names of the figures in printed tables, in their order; all are shares, printed as percent."""
+
+OVERALL = "overall"
+"""Name of the figure over all probe sets, in protocols that have one."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Embeddings judged by one protocol.
+
+    Attributes:
+        protocol: by which.
+        table: long; columns ``probe_set, gallery_view, probe_view, metric, value, n``. One line a
+            cell and metric: ``value`` is the mean over the ``n`` probes of the cell that count.
+            ``gallery_view`` is NA where several views are pooled.
+        metrics: probe set to figures, fractions in 0..1. Beside each figure stands its 95 %
+            interval ``<name>_ci95``. ``n`` is the number of probes that count, ``trials`` that of
+            their comparisons with a gallery, ``unmatched`` the trials without a partner.
+        notes: one sentence each on what was missing or left out.
+        labels: probe set to its name in printed tables, as ``NM#5-6``.
+    """
+
+    protocol: "Protocol"
+    table: pd.DataFrame
+    metrics: dict[str, Figures]
+    notes: list[str]
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def view_table(self) -> pd.DataFrame:
+        """Return the field's table: probe sets by probe views and their mean, rank-1 in percent.
+
+        A view without a probe is NaN and takes no part in the mean.
+        """
+        cells = self.table[self.table["metric"] == "rank1"]
+        if self.protocol.exclude_same_view:
+            cells = cells[cells["gallery_view"].isna() | (cells["gallery_view"] != cells["probe_view"])]
+        means = cells.groupby(["probe_set", "probe_view"])["value"].mean().unstack() * 100
+        sets = [name for name in self.metrics if name in means.index]
+        means = means.loc[sets]
+        means["mean"] = means.mean(axis=1)
+        means.index = pd.Index([self.labels.get(name, name) for name in sets], name="probe set")
+        means.columns = pd.Index([str(name) for name in means.columns])
+        return means
+
+    def to_markdown(self) -> str:
+        """Return the view table, the other figures with their intervals, and the notes."""
+        table = self.view_table()
+        lines = [f"### {self.protocol.id}", "", self.protocol.description, ""]
+        lines += _markdown(["rank-1 (%)", *table.columns], [[n, *r] for n, r in _rows(table)])
+        if OVERALL in self.metrics:
+            lines += ["", f"Overall rank-1: {_percent(self.metrics[OVERALL]['rank1'])} %."]
+        lines += ["", *_markdown(*self._figures("[{}, {}]"))]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def to_latex(self) -> str:
+        """Return both tables for LaTeX with the package ``booktabs``; notes as comments."""
+        table = self.view_table()
+        lines = [f"% {self.protocol.id}: {self.protocol.description}"]
+        lines += _latex(["rank-1 (\\%)", *table.columns], [[n, *r] for n, r in _rows(table)])
+        if OVERALL in self.metrics:
+            lines += [f"% overall rank-1: {_percent(self.metrics[OVERALL]['rank1'])} %"]
+        lines += _latex(*self._figures("[{}, {}]"))
+        lines += [f"% {note}" for note in self.notes]
+        return "\n".join(lines) + "\n"
+
+    def write(self, directory: Path) -> None:
+        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
+        tables = Path(directory) / "tables"
+        tables.mkdir(parents=True, exist_ok=True)
+        _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
+        _write(tables / f"{self.protocol.id}.md", self.to_markdown())
+        _write(tables / f"{self.protocol.id}.tex", self.to_latex())
+
+    def _figures(self, interval: str) -> tuple[list[str], list[list[str]]]:
+        """Head and lines of the table of figures: a line a figure, a column a probe set."""
+        names = list(self.metrics)
+        rows = []
+        for key, title in TITLES.items():
+            if any(key in self.metrics[name] for name in names):
+                rows.append([title, *(self._figure(name, key, interval) for name in names)])
+        for key, title in (("n", "probes"), ("trials", "trials"), ("unmatched", "unmatched")):
+            rows.append([title, *(str(self.metrics[name].get(key, "")) for name in names)])
+        return ["(%)", *(self.labels.get(name, name) for name in names)], rows
+
+    def _figure(self, name: str, key: str, interval: str) -> str:
+        figures = self.metrics[name]
+        if key not in figures:
+            return ""
+        ends = figures.get(f"{key}_ci95")
+        text = _percent(figures[key])
+        return f"{text} {interval.format(*map(_percent, ends))}" if isinstance(ends, list) else text
+
+
+def write_metrics(evaluations: Iterable[Evaluation], directory: Path) -> None:
+    """Write ``metrics.json``: ``{protocol: {probe set: figures}}``, whole or not at all."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    figures = {evaluation.protocol.id: evaluation.metrics for evaluation in evaluations}
+    _write(directory / "metrics.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside and rename, so that nobody ever reads half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # A temporary file is the owner's alone; results are read by others too.
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _percent(value: object) -> str:
+    return f"{100 * float(value):.1f}" if isinstance(value, int | float) else ""
+
+
+def _rows(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    return [
+        (str(name), ["-" if pd.isna(value) else f"{value:.1f}" for value in row])
+        for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _latex(head: list[str], rows: list[list[str]]) -> list[str]:
+    def line(cells: list[str]) -> str:
+        return " & ".join(cells).replace("#", "\\#").replace(" %", " \\%") + r" \\"
+
+    head = [cell if "\\%" in cell else cell.replace("(%)", "(\\%)") for cell in head]
+    return [
+        r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}",
+        r"\toprule",
+        line(head),
+        r"\midrule",
+        *(line(row) for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]

@@ -1,0 +1,216 @@
+"""What is in a store, what is not, and what looks wrong: read before the first training."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitbench.skeleton import get_skeleton
+from gaitbench.store import SequenceStore
+
+AXES = {"pose": ("x", "y", "confidence"), "skeleton3d": ("x", "y", "z")}
+"""Kind of frame -> names of its last axis; the values of other kinds have no names."""
+
+CHUNK = 1 << 24  # bytes of frames looked at at a time
+WORST = 3  # joints named
+
+
+@dataclass(frozen=True)
+class Count:
+    """Sequences of one condition and view; ``expected`` is None where the dataset names none."""
+
+    condition: str
+    view: int
+    expected: int | None
+    found: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts and ranges of one store.
+
+    Args:
+        dataset: name of the dataset.
+        kind: kind of frame.
+        subjects: number of people.
+        sequences: number of sequences.
+        frames: number of frames.
+        counts: sequences by condition and view, conditions in alphabetical order.
+        length: fewest, median and most frames a sequence.
+        short: sequences with at least one frame but fewer than ``short_below``.
+        short_below: frames.
+        empty: sequences without a frame.
+        missing_frames: frames between a sequence's first and last that the source lacks; None
+            where frames carry no numbers.
+        incomplete: sequences that lack such frames; None likewise.
+        unseen: share of joints whose confidence is zero; None where frames are not poses.
+        worst: up to three joints that are unseen most often, with their share.
+        ranges: axis -> least and greatest value; of poses, only over joints that are seen.
+        units: of the values.
+    """
+
+    dataset: str
+    kind: str
+    subjects: int
+    sequences: int
+    frames: int
+    counts: tuple[Count, ...]
+    length: tuple[int, float, int]
+    short: int
+    short_below: int
+    empty: int
+    missing_frames: int | None
+    incomplete: int | None
+    unseen: float | None
+    worst: Mapping[str, float]
+    ranges: Mapping[str, tuple[float, float]]
+    units: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def to_text(self) -> str:
+        """As Markdown."""
+        fewest, median, most = self.length
+        lines = [
+            f"# {self.dataset}, {self.kind}",
+            "",
+            "| what | found |",
+            "|---|---|",
+            f"| subjects | {self.subjects:,} |",
+            f"| sequences | {self.sequences:,} |",
+            f"| frames | {self.frames:,} |",
+            f"| frames a sequence, fewest / median / most | {fewest} / {median:g} / {most} |",
+            f"| sequences shorter than {self.short_below} frames | {self.short:,} |",
+            f"| empty sequences | {self.empty:,} |",
+        ]
+        if self.missing_frames is not None:
+            missing = f"{self.missing_frames:,} in {self.incomplete:,} sequences"
+            lines.append(f"| frames missing between first and last | {missing} |")
+        if self.unseen is not None:
+            worst = ", ".join(f"{joint} {share:.2%}" for joint, share in self.worst.items())
+            lines.append(
+                f"| joints with zero confidence | {self.unseen:.2%}"
+                f"{f' ({worst})' if worst else ''} |"
+            )
+        lines += [
+            f"| {axis}, least to greatest | {low:g} to {high:g} |"
+            for axis, (low, high) in self.ranges.items()
+        ]
+        lines += ["", f"Units: {self.units}.", "", *self._count_table(), ""]
+        return "\n".join(lines)
+
+    def write(self, directory: Path) -> Path:
+        """Write ``report.md`` into a folder, usually the store's, and return its path."""
+        path = directory / "report.md"
+        beside = directory / "report.md.partial"
+        beside.write_text(self.to_text(), encoding="utf-8")
+        beside.replace(path)
+        return path
+
+    def _count_table(self) -> list[str]:
+        views = sorted({count.view for count in self.counts})
+        cells = {(count.condition, count.view): count for count in self.counts}
+        lines = [
+            "Sequences by condition and view; «found of expected» where they differ.",
+            "",
+            "| condition | " + " | ".join(f"{view:03d}" for view in views) + " | all |",
+            "|---|" + "---:|" * (len(views) + 1),
+        ]
+        for condition in sorted({count.condition for count in self.counts}):
+            row = [cells[condition, view] for view in views if (condition, view) in cells]
+            known = [count.expected for count in row if count.expected is not None]
+            total = _cell(sum(count.found for count in row), sum(known) if known else None)
+            shown = [
+                _cell(cells[condition, view].found, cells[condition, view].expected)
+                if (condition, view) in cells
+                else ""
+                for view in views
+            ]
+            lines.append(f"| {condition} | " + " | ".join([*shown, total]) + " |")
+        return lines
+
+
+def data_report(
+    store: SequenceStore,
+    expected: Mapping[tuple[str, int], int] | None = None,
+    short_below: int = 60,
+) -> DataReport:
+    """Count and measure a store; memory does not grow with the number of frames.
+
+    Args:
+        store: to look at.
+        expected: (condition, view) -> sequences that the dataset's publication names.
+        short_below: sequences with fewer frames are counted as short; 60 frames are what
+            GaitGraph2 trains on.
+    """
+    table = store.sequences
+    length = table["length"].to_numpy()
+    found = Counter(zip(table["condition"], table["view"].tolist(), strict=True))
+    wanted = dict(expected or {})
+    counts = tuple(
+        Count(*key, wanted.get(key, 0 if wanted else None), found[key])
+        for key in sorted({*found, *wanted})
+    )
+    gaps = table["missing"].to_numpy() if "missing" in table else None
+    unseen, worst = _unseen(store)
+    return DataReport(
+        dataset=store.info.dataset,
+        kind=store.info.kind,
+        subjects=int(table["subject"].nunique()),
+        sequences=len(table),
+        frames=len(store.frames),
+        counts=counts,
+        length=(int(length.min()), float(np.median(length)), int(length.max())),
+        short=int(((length > 0) & (length < short_below)).sum()),
+        short_below=short_below,
+        empty=int((length == 0).sum()),
+        missing_frames=None if gaps is None else int(gaps.sum()),
+        incomplete=None if gaps is None else int((gaps > 0).sum()),
+        unseen=unseen,
+        worst=worst,
+        ranges=_ranges(store),
+        units=store.info.units,
+    )
+
+
+def _chunks(frames: NDArray[Any]) -> list[NDArray[Any]]:
+    step = max(1, CHUNK // max(1, frames[0].nbytes))
+    return [frames[begin : begin + step] for begin in range(0, len(frames), step)]
+
+
+def _unseen(store: SequenceStore) -> tuple[float | None, dict[str, float]]:
+    """Share of unseen joints, and the joints most often unseen."""
+    if store.info.kind != "pose" or store.info.skeleton is None:
+        return None, {}
+    joints = get_skeleton(store.info.skeleton).joints
+    share = sum((c[..., 2] == 0).sum(axis=0) for c in _chunks(store.frames)) / len(store.frames)
+    worst = np.argsort(-share, kind="stable")[:WORST]
+    return float(share.mean()), {joints[j]: float(share[j]) for j in worst if share[j] > 0}
+
+
+def _ranges(store: SequenceStore) -> dict[str, tuple[float, float]]:
+    """Least and greatest value of each axis."""
+    axes = AXES.get(store.info.kind, ("value",))
+    low, high = np.full(len(axes), np.inf), np.full(len(axes), -np.inf)
+    for chunk in _chunks(store.frames):
+        values = chunk.reshape(-1, len(axes))
+        if store.info.kind == "pose":
+            values = values[values[:, 2] != 0]  # an unseen joint lies at the origin
+        if len(values):
+            low = np.minimum(low, values.min(axis=0))
+            high = np.maximum(high, values.max(axis=0))
+    return {
+        axis: (float(a), float(b)) for axis, a, b in zip(axes, low, high, strict=True) if a <= b
+    }
+
+
+def _cell(found: int, expected: int | None) -> str:
+    return f"{found}" if expected in (None, found) else f"{found} of {expected}"

@@ -1,0 +1,168 @@
+"""Which sequences make up each batch: indices from labels, no dataset.
+
+Every batch is a pure function of (seed, epoch, position in the epoch), whatever the number of workers,
+so a run repeats and resumes exactly. Each process of a distributed run takes its share of the same
+global batch, and all processes make the same number of steps.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from gaitbench.batch import BatchRequest, Rows
+from gaitbench.errors import InputError
+
+def process_rank() -> tuple[int, int]:
+    """Number of this process and how many there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+class BatchSampler:
+    """Base of the samplers: an iterable of :class:`BatchRequest`.
+
+    Args:
+        rows: table rows to draw from.
+        batch_size: sequences of a batch over all processes.
+        seed: of all batches.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, seed: int = 0) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; give at least 1")
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> "BatchSampler":
+        """Itself: Lightning tells ``batch_sampler.sampler``, and nothing else, the epoch."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of the given epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def batches(self, random: np.random.Generator) -> Iterator[Rows]:
+        """The global batches of an epoch."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        """This process's share of each global batch."""
+        rank, processes = process_rank()
+        random = np.random.default_rng((self.seed, self.epoch))
+        for i, rows in enumerate(self.batches(random)):
+            # a batch that does not divide begins again at its start, so that shares are equal
+            share = np.resize(rows, -(-len(rows) // processes) * processes)
+            share = share.reshape(processes, -1)[rank]
+            draw = np.random.SeedSequence((self.seed, self.epoch, i, rank))
+            yield BatchRequest(share, int(draw.generate_state(1)[0]))
+
+
+class InOrder(BatchSampler):
+    """Every row once, in the order given: for evaluation.
+
+    In a distributed run the last batch may repeat rows, so results are joined by row.
+    """
+
+    def batches(self, random: np.random.Generator) -> Iterator[Rows]:
+        """Consecutive rows; the last batch may be short."""
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.rows[start : start + self.batch_size]
+
+
+class RandomBatches(InOrder):
+    """Every row once an epoch, in random order; the last batch may be short, as published."""
+
+    def batches(self, random: np.random.Generator) -> Iterator[Rows]:
+        """Consecutive rows of a permutation."""
+        rows = random.permutation(self.rows)
+        for start in range(0, len(rows), self.batch_size):
+            yield rows[start : start + self.batch_size]
+
+
+class SubjectBatches(BatchSampler):
+    """P subjects times K sequences a batch.
+
+    Subjects come in random order, each as often as any other (give or take one). A subject's K
+    sequences are drawn without repeats where it has K, otherwise each is taken before any repeats.
+
+    Args:
+        rows: table rows to draw from.
+        subjects: (len(rows),) subject of each.
+        batch_size: P times K over all processes.
+        sequences_per_subject: K.
+        conditions: (len(rows),) condition of each; if given, a subject's K sequences are spread
+            over its conditions as evenly as they go (an idea of GaitMixer's recipe).
+        seed: of all batches.
+
+    Raises:
+        InputError: if P is not a whole number or more than there are subjects.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        subjects: NDArray[np.int64],
+        batch_size: int,
+        sequences_per_subject: int,
+        conditions: NDArray[np.int64] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(rows, batch_size, seed)
+        found, codes, counts = np.unique(subjects, return_inverse=True, return_counts=True)
+        k = sequences_per_subject
+        if batch_size % k:
+            raise InputError(
+                f"batch_size {batch_size} is no multiple of sequences_per_subject {k}; "
+                f"{batch_size // k * k or k} and {(batch_size // k + 1) * k} are"
+            )
+        self.subjects_per_batch, self.sequences_per_subject = batch_size // k, k
+        if self.subjects_per_batch > len(found):
+            raise InputError(
+                f"batch_size {batch_size} with sequences_per_subject {k} needs "
+                f"{self.subjects_per_batch} subjects, the training set has {len(found)}; "
+                f"lower batch_size to {len(found) * k} or less"
+            )
+        # members[s] lists the positions in rows of subject s, padded with -1
+        self.members = np.full((len(found), counts.max()), -1)
+        order = np.argsort(codes, kind="stable")
+        column = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.members[codes[order], column] = order
+        self.counts = counts
+        self.conditions = conditions
+
+    def batches(self, random: np.random.Generator) -> Iterator[Rows]:
+        """P x K rows a batch, one subject's sequences side by side."""
+        p, k = self.subjects_per_batch, self.sequences_per_subject
+        waiting = np.empty(0, dtype=np.int64)
+        for _ in range(len(self)):
+            if len(waiting) < p:
+                fresh = random.permutation(len(self.members))
+                # who still waits must not come twice in the batch that begins with the old round
+                fresh = fresh[np.argsort(np.isin(fresh, waiting), kind="stable")]
+                waiting = np.concatenate((waiting, fresh))
+            chosen, waiting = waiting[:p], waiting[p:]
+            members = self.members[chosen]  # (P, M)
+            key = np.where(members < 0, np.inf, random.random(members.shape))
+            if self.conditions is not None:
+                key = key + self._turn(members, key)
+            order = np.argsort(key, axis=1)
+            take = np.arange(k) % self.counts[chosen][:, None]
+            picked = np.take_along_axis(members, np.take_along_axis(order, take, axis=1), axis=1)
+            yield self.rows[picked.reshape(-1)]
+
+    def _turn(self, members: Rows, key: NDArray[np.float64]) -> Rows:
+        """How many of the same subject and condition have a smaller key, (P, M)."""
+        assert self.conditions is not None
+        condition = self.conditions[members]
+        same = (condition[:, :, None] == condition[:, None, :]) & (members >= 0)[:, None, :]
+        return np.asarray((same & (key[:, None, :] < key[:, :, None])).sum(axis=2))

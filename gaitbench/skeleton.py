@@ -1,0 +1,121 @@
+"""Joint layouts: the facts from which every graph, stream and mirror image is derived."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitbench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """One joint layout. Joints are numbered from 0 in the order of ``joints``.
+
+    Args:
+        name: the name that stores, configs and checkpoints carry.
+        joints: joint names in snake case.
+        edges: undirected limbs of the graph that networks see.
+        parents: parent of each joint, for bones; a root names itself. Not always an edge.
+        mirrored: the joint on the other side of the body; a middle joint names itself.
+        center: the joint that relative positions are measured from.
+        parts: left arm, right arm, left leg, right leg, head, for attention over body parts.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+    parents: tuple[int, ...]
+    mirrored: tuple[int, ...]
+    center: int
+    parts: tuple[tuple[int, ...], ...]
+
+    @property
+    def num_joints(self) -> int:
+        """Number of joints V."""
+        return len(self.joints)
+
+    @cached_property
+    def hops(self) -> NDArray[np.int64]:
+        """Number of limbs between two joints, (V, V); -1 where they are not connected."""
+        v = self.num_joints
+        linked = np.eye(v, dtype=bool)
+        for a, b in self.edges:
+            linked[a, b] = linked[b, a] = True
+        hops = np.full((v, v), -1, dtype=np.int64)
+        reached = np.eye(v, dtype=bool)
+        hops[reached] = 0
+        for hop in range(1, v):
+            grown = (reached.astype(np.int64) @ linked) > 0
+            hops[grown & ~reached] = hop
+            reached = grown
+        return hops
+
+    def adjacency(self, max_hop: int = 3) -> NDArray[np.float32]:
+        """Adjacency by hop distance, (max_hop + 1, V, V), column-normalised over all slices.
+
+        Slice h holds 1 / (joints within ``max_hop`` of joint j) at [i, j] where i and j are h
+        limbs apart, so the slices of a column sum to 1 together: a network that uses the first
+        three slices of four sees columns that sum to less.
+
+        Source: Teepe et al. 2022, arXiv 2204.07855 (authors' graph, "distance" partition).
+        """
+        near = (self.hops >= 0) & (self.hops <= max_hop)
+        weight = near / near.sum(axis=0, keepdims=True)
+        by_hop = self.hops[None] == np.arange(max_hop + 1)[:, None, None]
+        return (weight * by_hop).astype(np.float32)
+
+
+COCO17 = Skeleton(
+    name="coco17",
+    joints=(
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
+        "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+        "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    ),
+    # ears hang on the shoulders, and shoulders and hips close the torso
+    edges=(
+        (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
+        (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
+    ),
+    parents=(0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
+    mirrored=(0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15),
+    center=0,
+    parts=((5, 7, 9), (6, 8, 10), (11, 13, 15), (12, 14, 16), (0, 1, 2, 3, 4)),
+)  # fmt: skip
+"""COCO keypoints, as in the released CASIA-B poses of GaitGraph."""
+
+OPENPOSE18 = Skeleton(
+    name="openpose18",
+    joints=(
+        "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder",
+        "left_elbow", "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip",
+        "left_knee", "left_ankle", "right_eye", "left_eye", "right_ear", "left_ear",
+    ),
+    edges=(
+        (0, 1), (0, 14), (0, 15), (14, 16), (15, 17), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6),
+        (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    ),
+    # the hips' parents are the shoulders of their side, although the edges join them to the neck
+    parents=(1, 1, 1, 2, 3, 1, 5, 6, 2, 8, 9, 5, 11, 12, 0, 0, 14, 15),
+    mirrored=(0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16),
+    center=1,
+    parts=((5, 6, 7), (2, 3, 4), (11, 12, 13), (8, 9, 10), (0, 1, 14, 15, 16, 17)),
+)  # fmt: skip
+"""OpenPose BODY-18 order, as in OUMVLP-Pose (both estimators)."""
+
+SKELETONS: Mapping[str, Skeleton] = MappingProxyType({s.name: s for s in (COCO17, OPENPOSE18)})
+
+
+def get_skeleton(name: str) -> Skeleton:
+    """The layout of that name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in SKELETONS:
+        raise InputError(f"skeleton {name!r} is unknown; choose one of {', '.join(SKELETONS)}")
+    return SKELETONS[name]

@@ -1,0 +1,811 @@
+"""Kinematic people who walk, seen by cameras and a fallible pose detector.
+
+Fake data in the true raw format, so that readers, training, evaluation and drawing can be run
+and tested without any licensed data set. A `Subject` has a body (segment lengths in published
+proportions) and a gait (joint angles as Fourier series around published normative curves);
+`walk` turns both into named 3D joints in metres; `project` and `detect` make of them what a pose
+estimator would report from a camera; `synthesize_casia_b` writes the files.
+
+Frame of reference: x forward along the path, y to the walker's left, z up, ground at z = 0.
+
+Sources:
+    Drillis and Contini 1966, in Winter, "Biomechanics and motor control of human movement", 2009:
+        segment lengths as fractions of stature.
+    Winter, "The biomechanics and motor control of human gait", 1991, and Perry and Burnfield,
+        "Gait analysis: normal and pathological function", 2010: hip, knee and ankle angles over
+        the stride; cadence.
+    Saunders, Inman and Eberhart 1953 (JBJS 35-A); Murray, Drought and Kory 1964 (JBJS 46-A):
+        motion of the pelvis, step width, toe-out.
+    Murray, Sepic and Barnard 1967 (Physical Therapy 47): shoulder and elbow.
+    Bell, Brand and Pedersen 1989 (Human Movement Science 8): spacing of the hip joints.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BufferedWriter
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from gaitbench.errors import InputError
+from gaitbench.skeleton import COCO17
+
+Array = NDArray[np.float64]
+
+JOINTS = (
+    "pelvis", "spine", "neck", "head", "nose",
+    *(f"{side}_{joint}"
+      for joint in ("eye", "ear", "shoulder", "elbow", "wrist", "hand",
+                    "hip", "knee", "ankle", "heel", "foot")
+      for side in ("left", "right")),
+)  # fmt: skip
+"""Names of the joints that `walk` returns: COCO's seventeen and those other layouts ask for."""
+
+COCO_JOINTS = tuple(JOINTS.index(name) for name in COCO17.joints)
+"""Where COCO's joints, in COCO's order, stand in `JOINTS`."""
+
+CASIA_B_VIEWS = tuple(range(0, 181, 18))
+CASIA_B_SEQUENCES: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"nm": (1, 2, 3, 4, 5, 6), "bg": (1, 2), "cl": (1, 2)}
+)
+CASIA_B_SUBJECTS = 124
+CASIA_B_TRAIN_SUBJECTS = 74
+
+_HARMONICS = 6
+# One stride in steps of 5 %, from heel strike to heel strike of the same foot; degrees, flexion
+# positive. Hip and ankle after Perry and Burnfield 2010, knee after Winter 1991.
+_SIDED_CURVES: dict[str, tuple[float, ...]] = {
+    "hip": (27, 27, 25.5, 22, 17, 11.5, 6, 1, -4, -8, -10, -8, -1, 9, 18.5, 26, 30.5, 32, 31, 28.5),
+    "knee": (5, 10, 16, 18, 16, 12, 8, 5.5, 5, 7.5, 14, 25, 39, 52, 60, 58, 46, 29, 13, 4.5),
+    "ankle": (0, -4.5, -4, 0, 3.5, 5.5, 7, 8.5, 9.5, 9.5, 6, -4, -15, -19, -13, -6, -2, 0, 1, 0.5),
+}  # fmt: skip
+
+
+def _cosine(mean: float, amplitude: float, peak: float, harmonic: int = 1) -> tuple[float, ...]:
+    """Twenty samples of one stride of a curve with its maximum at ``peak`` of the stride."""
+    phase = np.arange(20) / 20
+    return tuple(mean + amplitude * np.cos(2 * np.pi * harmonic * (phase - peak)))
+
+
+# An arm swings with the leg of the other side: hindmost at its own side's heel strike.
+_SIDED_CURVES["shoulder"] = _cosine(-4, 15, peak=0.52)  # 30 degrees in all: Murray 1967
+_SIDED_CURVES["elbow"] = _cosine(27, 13, peak=0.53)  # Murray 1967
+# Phase counted from the left heel strike. Degrees; signs in `_pose`.
+_CENTRAL_CURVES = {
+    "pelvic_rotation": _cosine(0, 5, peak=0.5),  # 4 degrees to either side: Saunders 1953
+    "pelvic_obliquity": _cosine(0, 4, peak=0.15),  # 5 degrees: Saunders 1953
+    "pelvic_tilt": _cosine(7.5, 1.2, peak=0.45, harmonic=2),  # Murray 1964
+    "trunk_rotation": _cosine(0, 3.5, peak=0.0),  # against the pelvis: Murray 1967
+    "trunk_lean": _cosine(3, 1.2, peak=0.1, harmonic=2),
+    "trunk_list": _cosine(0, 1.5, peak=0.3),
+    # of the pelvis, in centimetres: to the standing leg, and up over it; 4 to 5 in all with
+    # what the legs bring about (Saunders 1953, Murray 1964)
+    "sway": _cosine(0, 2.0, peak=0.3),
+    "lift": _cosine(0, 2.1, peak=0.34, harmonic=2),
+}
+
+
+def _series(samples: Sequence[float]) -> NDArray[np.complex128]:
+    """Fourier coefficients c of a stride: value = Re sum_k c_k exp(2 pi i k phase)."""
+    coefficients = np.fft.rfft(samples)[: _HARMONICS + 1] / len(samples)
+    coefficients[1:] *= 2
+    return coefficients
+
+
+@dataclass(frozen=True)
+class Body:
+    """Lengths in metres; segments of both sides are equal."""
+
+    stature: float
+    thigh: float
+    shank: float
+    ankle_height: float
+    heel: float  # ankle to heel, backwards along the sole
+    foot: float  # ankle to ball of the foot, forwards along the sole
+    hip_spacing: float
+    trunk: float  # pelvis to neck, at the height of the shoulders
+    neck: float  # neck to the middle of the head
+    head: float  # factor of all distances within the head; 1 for a stature of 1.7
+    shoulder_spacing: float
+    upper_arm: float
+    forearm: float
+    hand: float  # wrist to middle of the hand
+
+
+# Fractions of stature, Drillis and Contini 1966. The joints lie inside the breadths given there:
+# hips 36 % of the pelvis's breadth from the middle (Bell 1989), shoulders 1.9 cm inside.
+_PROPORTIONS = {
+    "thigh": 0.245,
+    "shank": 0.246,
+    "ankle_height": 0.039,
+    "heel": 0.030,
+    "foot": 0.085,
+    "hip_spacing": 0.105,
+    "trunk": 0.288,
+    "neck": 0.105,
+    "shoulder_spacing": 0.222,
+    "upper_arm": 0.186,
+    "forearm": 0.146,
+    "hand": 0.050,
+}
+
+
+@dataclass(frozen=True)
+class Gait:
+    """How somebody moves.
+
+    Args:
+        cadence: steps a minute.
+        step_width: metres between the ankles' lines.
+        toe_out: degrees.
+        arm_spread: degrees between arm and body, seen from the front.
+        head_pitch: degrees, looking down positive.
+        sided: joint -> Fourier coefficients (2, harmonics), left and right, degrees over the
+            stride of that side.
+        central: likewise (harmonics,), over the left stride; ``sway`` in centimetres.
+    """
+
+    cadence: float
+    step_width: float
+    toe_out: float
+    arm_spread: float
+    head_pitch: float
+    sided: Mapping[str, NDArray[np.complex128]]
+    central: Mapping[str, NDArray[np.complex128]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person: a body, a gait, and the side on which a bag is carried (0 left, 1 right)."""
+
+    body: Body
+    gait: Gait
+    bag_side: int
+
+    @classmethod
+    def draw(cls, seed: int | Sequence[int]) -> "Subject":
+        """A person who depends on the seed alone."""
+        rng = np.random.default_rng(seed)
+        # men and women together: about 1.69 m, 8 cm
+        stature = float(np.clip(rng.normal(1.69, 0.075), 1.50, 1.92))
+        lengths = {
+            name: stature * share * float(np.clip(rng.normal(1, 0.045), 0.88, 1.12))
+            for name, share in _PROPORTIONS.items()
+        }
+        body = Body(stature=stature, head=float(rng.normal(1, 0.04)), **lengths)
+        sided = {}
+        for name, samples in _SIDED_CURVES.items():
+            arm = name in ("shoulder", "elbow")
+            both = _varied(_series(samples), rng, gain=0.3 if arm else 0.09,
+                           offset=5.0 if arm else 1.7, shape=0.12)  # fmt: skip
+            # left and right differ a little
+            sided[name] = np.stack(
+                [_varied(both, rng, gain=0.1 if arm else 0.02, offset=0.7, shape=0.02)
+                 for _ in range(2)]
+            )  # fmt: skip
+        central = {
+            name: _varied(_series(samples), rng, gain=0.25,
+                          offset=1.8 if name in ("trunk_lean", "pelvic_tilt") else 0.0, shape=0.1)
+            for name, samples in _CENTRAL_CURVES.items()
+        }  # fmt: skip
+        gait = Gait(
+            cadence=float(np.clip(rng.normal(111, 6), 92, 130)),  # Winter 1991: 105-115, natural
+            step_width=float(np.clip(rng.normal(0.09, 0.02), 0.04, 0.15)),
+            toe_out=float(rng.normal(7, 2.5)),  # Murray 1964
+            arm_spread=float(np.clip(rng.normal(8, 3), 2, 16)),
+            head_pitch=float(rng.normal(6, 5)),
+            sided=sided,
+            central=central,
+        )
+        return cls(body, gait, int(rng.integers(2)))
+
+
+def _varied(
+    series: NDArray[np.complex128],
+    rng: np.random.Generator,
+    gain: float,
+    offset: float,
+    shape: float,
+) -> NDArray[np.complex128]:
+    """The curve with another amplitude (relative), mean (degrees) and shape (per harmonic)."""
+    noise = rng.normal(0, shape / np.sqrt(2), (2, len(series) - 1))
+    scale = max(0.1, rng.normal(1, gain)) * (1 + noise[0] + 1j * noise[1])
+    return np.concatenate([series[:1] + rng.normal(0, offset), series[1:] * scale])
+
+
+def _this_walk(gait: Gait, rng: np.random.Generator) -> Gait:
+    """The same gait as it comes out on one occasion."""
+
+    def again(series: NDArray[np.complex128], arm: bool = False) -> NDArray[np.complex128]:
+        return _varied(series, rng, gain=0.1 if arm else 0.03, offset=0.8, shape=0.03)
+
+    return replace(
+        gait,
+        cadence=gait.cadence * rng.normal(1, 0.025),
+        step_width=gait.step_width + rng.normal(0, 0.008),
+        arm_spread=gait.arm_spread + rng.normal(0, 1),
+        head_pitch=gait.head_pitch + rng.normal(0, 2.5),
+        sided={
+            name: np.stack([again(side, name in ("shoulder", "elbow")) for side in series])
+            for name, series in gait.sided.items()
+        },
+        central={
+            name: series if name in ("sway", "lift") else again(series)
+            for name, series in gait.central.items()
+        },
+    )
+
+
+def _dressed(subject: Subject, gait: Gait, condition: str, rng: np.random.Generator) -> Gait:
+    """What a bag or a coat does to the motion; nothing for other conditions.
+
+    Each is an assumption for the sake of a harder probe, not a measurement.
+    """
+    sided, central = dict(gait.sided), dict(gait.central)
+
+    def scale(series: NDArray[np.complex128], swing: float, mean: float) -> NDArray[np.complex128]:
+        return np.concatenate([series[:1] + mean, series[1:] * swing])
+
+    if condition == "bg":
+        side = subject.bag_side
+        held = float(rng.normal(0, 4))
+        for name, swing, mean in (("shoulder", 0.3, 3 + held), ("elbow", 0.4, 22 + 2 * held)):
+            arms = sided[name].copy()
+            arms[side] = scale(arms[side], swing, mean)
+            sided[name] = arms
+        central["trunk_lean"] = scale(central["trunk_lean"], 1, 2.5)
+        # the trunk leans away from the bag; a positive list is to the left
+        central["trunk_list"] = scale(central["trunk_list"], 1, 2.5 if side == 1 else -2.5)
+        return replace(gait, sided=sided, central=central)
+    if condition == "cl":
+        for name, swing in (("hip", 0.94), ("knee", 0.97), ("shoulder", 0.75)):
+            sided[name] = np.stack([scale(side, swing, 0) for side in sided[name]])
+        return replace(gait, sided=sided, central=central, arm_spread=gait.arm_spread + 4)
+    return gait
+
+
+def _drift(rng: np.random.Generator, shape: tuple[int, ...], frames: int, period: float) -> Array:
+    """Slow noise (*shape, frames) of unit variance: waves of about ``period`` frames and longer."""
+    waves = 4
+    frequency = rng.uniform(0.15, 1, (*shape, waves)) * 2 * np.pi / period
+    phase = rng.uniform(0, 2 * np.pi, (*shape, waves))
+    turn = frequency[..., None] * np.arange(frames) + phase[..., None]
+    return np.asarray(np.cos(turn).sum(axis=-2) * np.sqrt(2 / waves))
+
+
+def _values(series: NDArray[np.complex128], phase: Array) -> Array:
+    """A Fourier series (harmonics,) at phases (T,)."""
+    # by Horner's rule: a matrix product this small costs more in threads than in arithmetic
+    turn = np.exp(2j * np.pi * phase)
+    return np.asarray(np.polynomial.Polynomial(series)(turn).real)
+
+
+def _turn(vectors: Array, axis: int, angle: Array) -> Array:
+    """Vectors (..., 3) turned about one axis by radians (...,), right-handed."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = np.array(vectors)
+    turned[..., first] = cos * vectors[..., first] - sin * vectors[..., second]
+    turned[..., second] = sin * vectors[..., first] + cos * vectors[..., second]
+    return turned
+
+
+def _ramp(x: Array, low: float, high: float) -> Array:
+    """Smooth step from 0 at ``low`` to 1 at ``high``."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+def _smooth(values: Array, width: int) -> Array:
+    """Weighted mean over 2 ``width`` + 1 neighbours; the ends are repeated."""
+    kernel = np.hanning(2 * width + 3)[1:-1]
+    padded = np.concatenate([np.full(width, values[0]), values, np.full(width, values[-1])])
+    return np.convolve(padded, kernel / kernel.sum(), mode="valid")
+
+
+def _pose(body: Body, gait: Gait, phase: Array, effort: Array) -> Array:
+    """Joints (T, V, 3) at left stride phases (T,), the pelvis about the origin; as in `JOINTS`.
+
+    Args:
+        body: lengths.
+        gait: angles.
+        phase: of the left stride, in strides.
+        effort: factor of all swings, (T,), about 1.
+    """
+    frames = len(phase)
+    central = {name: _values(series, phase) for name, series in gait.central.items()}
+    angle = {name: np.radians(values) for name, values in central.items()}
+    joints = np.zeros((frames, len(JOINTS), 3))
+    index = {name: j for j, name in enumerate(JOINTS)}
+
+    pelvis = np.zeros((frames, 3))
+    pelvis[:, 1] = central["sway"] / 100
+    pelvis[:, 2] = central["lift"] / 100
+    joints[:, index["pelvis"]] = pelvis
+
+    # Trunk and head turn about the pelvis; leaning is forwards, a list is to the left.
+    def with_trunk(vector: Iterable[float], share: float = 1.0) -> Array:
+        turned = np.broadcast_to(np.array(list(vector), dtype=float), (frames, 3))
+        turned = _turn(turned, 2, share * angle["trunk_rotation"])
+        turned = _turn(turned, 0, -angle["trunk_list"])
+        return _turn(turned, 1, angle["trunk_lean"])
+
+    neck = pelvis + with_trunk((0, 0, body.trunk))
+    joints[:, index["neck"]] = neck
+    joints[:, index["spine"]] = pelvis + with_trunk((-0.02, 0, 0.55 * body.trunk))
+    # eyes look ahead: the head takes little part in the trunk's rotation and list
+    down = np.full(frames, np.radians(gait.head_pitch))
+    head = neck + with_trunk((0.02, 0, body.neck), share=0.3)
+    joints[:, index["head"]] = head
+    for name, place in (
+        ("nose", (0.105, 0, -0.015)),
+        ("left_eye", (0.085, 0.032, 0.022)),
+        ("right_eye", (0.085, -0.032, 0.022)),
+        ("left_ear", (0.0, 0.075, 0.005)),
+        ("right_ear", (0.0, -0.075, 0.005)),
+    ):
+        offset = np.broadcast_to(body.head * body.stature / 1.7 * np.array(place), (frames, 3))
+        offset = _turn(_turn(offset, 1, down), 2, 0.3 * angle["trunk_rotation"])
+        joints[:, index[name]] = head + offset
+
+    for side, (name, outward) in enumerate((("left", 1.0), ("right", -1.0))):
+        own = phase + 0.5 * side
+        sided = {}
+        for joint, series in gait.sided.items():
+            mean = series[side, 0].real
+            swing = _values(series[side], own) - mean
+            sided[joint] = np.radians(mean + effort * swing)
+
+        # Leg: a chain in the sagittal plane, (forwards, downwards), then tilted sideways about
+        # the line of the path so that the ankle stays on its own line beside the path.
+        hip_offset = np.broadcast_to(np.array([0, outward * body.hip_spacing / 2, 0]), (frames, 3))
+        hip_offset = _turn(hip_offset, 0, angle["pelvic_obliquity"])
+        hip = pelvis + _turn(hip_offset, 2, angle["pelvic_rotation"])
+        thigh = sided["hip"] - angle["pelvic_tilt"]
+        shank = thigh - np.maximum(sided["knee"], 0)
+        # the sole lies flat on the ground in the middle of stance
+        since = np.mod(own + 0.3, 1) - 0.3
+        flat = _ramp(since, 0.04, 0.14) - _ramp(since, 0.33, 0.48)
+        sole = (shank + sided["ankle"]) * (1 - flat)
+        knee_x, knee_down = body.thigh * np.sin(thigh), body.thigh * np.cos(thigh)
+        ankle_x = knee_x + body.shank * np.sin(shank)
+        ankle_down = knee_down + body.shank * np.cos(shank)
+        sideways = np.arcsin((outward * gait.step_width / 2 - hip[:, 1]) / ankle_down)
+
+        def leg(x: Array, down: Array, hip: Array = hip, sideways: Array = sideways) -> Array:
+            return hip + np.stack([x, down * np.sin(sideways), -down * np.cos(sideways)], axis=-1)
+
+        joints[:, index[f"{name}_hip"]] = hip
+        joints[:, index[f"{name}_knee"]] = leg(knee_x, knee_down)
+        ankle = leg(ankle_x, ankle_down)
+        joints[:, index[f"{name}_ankle"]] = ankle
+        for point, along in (("heel", -body.heel), ("foot", body.foot)):
+            spot = np.broadcast_to(np.array([along, 0, -body.ankle_height]), (frames, 3))
+            spot = _turn(spot, 1, -sole)  # a positive angle lifts the toes
+            out = np.full(frames, outward * np.radians(gait.toe_out))
+            joints[:, index[f"{name}_{point}"]] = ankle + _turn(spot, 2, out)
+
+        shoulder = neck + with_trunk((0, outward * body.shoulder_spacing / 2, -0.01))
+        spread = np.radians(gait.arm_spread)
+
+        def limb(flexion: Array, spread: float, length: float, outward: float = outward) -> Array:
+            along = np.stack(
+                [np.sin(flexion),
+                 outward * np.sin(spread) * np.cos(flexion),
+                 -np.cos(spread) * np.cos(flexion)], axis=-1
+            )  # fmt: skip
+            return length * _turn(along, 2, angle["trunk_rotation"])
+
+        elbow = shoulder + limb(sided["shoulder"], spread, body.upper_arm)
+        bent = sided["shoulder"] + np.maximum(sided["elbow"], 0)
+        # the forearm hangs inwards of the upper arm
+        wrist = elbow + limb(bent, 0.2 * spread, body.forearm)
+        joints[:, index[f"{name}_shoulder"]] = shoulder
+        joints[:, index[f"{name}_elbow"]] = elbow
+        joints[:, index[f"{name}_wrist"]] = wrist
+        joints[:, index[f"{name}_hand"]] = wrist + limb(bent, 0.0, body.hand)
+    return joints
+
+
+_OVERSAMPLING = 4
+_FEET = ("left", "right")
+_HIPS, _KNEES, _ANKLES, _HEELS, _BALLS = (
+    [JOINTS.index(f"{foot}_{joint}") for foot in _FEET]
+    for joint in ("hip", "knee", "ankle", "heel", "foot")
+)
+
+
+def _carried(joints: Array, phase: Array, body: Body, samples: float) -> Array:
+    """Joints moved along the path and put on the ground, so that the standing foot stays put.
+
+    The pelvis moves as fast as the standing foot moves back under it, and is as high as that foot
+    is low. Where two feet stand, both cannot be followed: what is left over is taken up by bending
+    the knees. Stance lasts 60 % of the stride, the first and last 10 % on both feet (Perry and
+    Burnfield 2010); the foot stands on the heel first, then on the ball.
+
+    Args:
+        joints: (T, V, 3) from `_pose`.
+        phase: (T,) of the left stride.
+        body: lengths.
+        samples: a second.
+    """
+    # phase of each foot since its own heel strike, -0.3 .. 0.7, (T, 2)
+    strides = phase[:, None] + np.array([0, 0.5])
+    own = np.mod(strides + 0.3, 1) - 0.3
+    bearing = _ramp(own, 0, 0.1) - _ramp(own, 0.5, 0.6)  # both feet together bear 1
+    on_ball = _ramp(own, 0.05, 0.22)
+    sole = body.heel + body.foot
+    # where the ball stands or, while the heel stands, will stand; and how high the foot stands
+    place = on_ball * joints[:, _BALLS, 0] + (1 - on_ball) * (joints[:, _HEELS, 0] + sole)
+    height = on_ball * joints[:, _BALLS, 2] + (1 - on_ball) * joints[:, _HEELS, 2]
+
+    speed = -(bearing * np.gradient(place, axis=0)).sum(axis=1)
+    width = round(0.25 * samples)
+    forward = np.cumsum(_smooth(speed, width))
+    upward = _smooth(-(bearing * height).sum(axis=1), width)
+    carried = joints.copy()
+    carried[..., 0] += forward[:, None]
+    carried[..., 2] += upward[:, None]
+
+    # Each foot is held where it is in the middle of its stance, at ground level, and let go in
+    # swing; a swinging foot stays 2 cm above the ground (Winter 1991: 1 to 2 cm at the toes).
+    place, height = place + forward[:, None], height + upward[:, None]
+    held = _ramp(own, -0.14, 0) - _ramp(own, 0.57, 0.7)
+    fixed = np.stack(
+        [np.interp((strides - own)[:, f] + 0.3, strides[:, f], place[:, f]) for f in range(2)],
+        axis=1,
+    )
+    shift = np.zeros((len(phase), 2, 3))
+    shift[..., 0] = held * (fixed - place)
+    shift[..., 2] = -held * height
+    lowest = np.minimum(carried[:, _HEELS, 2], carried[:, _BALLS, 2]) + shift[..., 2]
+    shift[..., 2] += 0.004 * np.logaddexp(0, (0.02 - lowest) / 0.004) * (1 - held)
+    hip, ankle = carried[:, _HIPS], carried[:, _ANKLES] + shift
+    # a leg reaches no further than its length: the foot comes along
+    reach = ankle - hip
+    length = np.linalg.norm(reach, axis=-1, keepdims=True)
+    longest = 0.9995 * (body.thigh + body.shank)
+    ankle = hip + reach * np.minimum(1, longest / length)
+    shift = ankle - carried[:, _ANKLES]
+    for foot in (_ANKLES, _HEELS, _BALLS):
+        carried[:, foot] += shift
+    carried[:, _KNEES] = _knees(hip, ankle, body)
+    return carried
+
+
+def _knees(hip: Array, ankle: Array, body: Body) -> Array:
+    """Where knees (..., 3) are between hips and ankles, bent forwards."""
+    reach = ankle - hip
+    length = np.linalg.norm(reach, axis=-1, keepdims=True)
+    down = reach / length
+    ahead = np.array([1.0, 0, 0]) - down[..., :1] * down
+    ahead /= np.linalg.norm(ahead, axis=-1, keepdims=True)
+    along = (body.thigh**2 - body.shank**2 + length**2) / (2 * length)
+    return np.asarray(hip + along * down + np.sqrt(np.maximum(body.thigh**2 - along**2, 0)) * ahead)
+
+
+def walk(
+    subject: Subject,
+    condition: str,
+    seed: int | Sequence[int],
+    fps: float = 25.0,
+    path: float = 4.2,
+    max_frames: int = 110,
+) -> Array:
+    """One person walking once along a path whose middle is the origin.
+
+    Args:
+        subject: who walks.
+        condition: ``nm``, ``bg`` or ``cl``.
+        seed: of this occasion: the same subject never walks twice alike.
+        fps: frames a second.
+        path: metres that the pelvis covers, at most.
+        max_frames: the walk ends there if the path is not done.
+
+    Returns:
+        (T, V, 3) metres, joints as in `JOINTS`; x forward, y to the left, z up from the ground.
+
+    Raises:
+        ValueError: if the condition is unknown.
+    """
+    if condition not in CASIA_B_SEQUENCES:
+        raise ValueError(f"condition {condition!r} is none of {', '.join(CASIA_B_SEQUENCES)}")
+    rng = np.random.default_rng(seed)
+    gait = _dressed(subject, _this_walk(subject.gait, rng), condition, rng)
+    # a stretch before and after lets the first and last steps be complete
+    samples = fps * _OVERSAMPLING
+    margin = round(0.8 * samples)
+    fine = (max_frames - 1) * _OVERSAMPLING + 1 + 2 * margin
+    pace = 1 + 0.02 * _drift(rng, (), fine, 2 * samples)
+    effort = 1 + 0.02 * _drift(rng, (), fine, 2 * samples)
+    phase = rng.uniform() + np.cumsum(pace) * gait.cadence / 120 / samples
+    joints = _carried(_pose(subject.body, gait, phase, effort), phase, subject.body, samples)
+    joints = joints[margin:-margin:_OVERSAMPLING]
+    joints = joints[joints[:, 0, 0] - joints[0, 0, 0] <= path]
+    joints[..., 0] -= joints[[0, -1], 0, 0].mean()
+    joints[..., 1] += rng.normal(0, 0.05)
+    return _turn(joints, 2, np.broadcast_to(rng.normal(0, np.radians(1.5)), joints.shape[:2]))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera beside the path, its axis horizontal and through the path's middle.
+
+    Args:
+        view: degrees; at 0 the walker comes towards the camera, at 90 the camera stands on the
+            walker's left, at 180 the walker leaves.
+        distance: metres from the middle of the path.
+        height: metres above the ground.
+        focal: focal length in pixels.
+        width: of the image in pixels.
+        height_px: of the image in pixels; the axis passes through the image's middle.
+    """
+
+    view: float
+    distance: float = 5.2
+    height: float = 1.1
+    focal: float = 385.0
+    width: int = 320
+    height_px: int = 240
+
+    def placed(self, rng: np.random.Generator) -> "Camera":
+        """The camera as somebody set it up: 3 % of distance, 4 cm of height, 2 degrees."""
+        return replace(
+            self,
+            view=self.view + rng.normal(0, 2),
+            distance=self.distance * rng.normal(1, 0.03),
+            height=self.height + rng.normal(0, 0.04),
+        )
+
+
+def project(joints: Array, camera: Camera) -> tuple[Array, Array]:
+    """What a camera sees.
+
+    Args:
+        joints: (..., 3) metres, x forward, y left, z up; in front of the camera.
+        camera: where from.
+
+    Returns:
+        Pixels (..., 2), x to the right and y down from the image's upper left corner, and depth
+        (...,), metres along the camera's axis.
+    """
+    angle = np.radians(camera.view)
+    towards = np.array([np.cos(angle), np.sin(angle)])
+    right = np.array([-np.sin(angle), np.cos(angle)])
+    depth = camera.distance - joints[..., :2] @ towards
+    x = camera.width / 2 + camera.focal * (joints[..., :2] @ right) / depth
+    y = camera.height_px / 2 + camera.focal * (camera.height - joints[..., 2]) / depth
+    return np.stack([x, y], axis=-1), depth
+
+
+# COCO joints: the horizontal direction (forwards, leftwards) in which each lies at the body's
+# surface; seen well from there, hidden from behind. Limbs are seen from all but the far side.
+_OUTWARD = np.array(
+    [(1, 0), (0.9, 0.4), (0.9, -0.4), (0.1, 0.9), (0.1, -0.9)]
+    + [(0.05, 0.9), (0.05, -0.9)] * 3
+    + [(0, 0.75), (0, -0.75)]
+    + [(0, 0.6), (0, -0.6)] * 2
+)
+# Hips are found less exactly than eyes: the square root of the spread of COCO's annotators (the
+# sigmas of its keypoint evaluation) over their middle, 0.07.
+_VAGUENESS = np.sqrt(
+    np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 70
+)
+# metres by which a coat widens shoulders, elbows and hips
+_COAT = np.zeros(17)
+_COAT[5:9], _COAT[11:13] = 0.025, 0.04
+_MIRRORED_LEGS = np.array([*range(11), 12, 11, 14, 13, 16, 15])
+
+
+@dataclass(frozen=True)
+class Detector:
+    """How a pose estimator errs; all of it is a guess, fitted to no estimator.
+
+    Args:
+        jitter: pixels of noise a frame, for a person 130 px tall.
+        drift: pixels of slow noise.
+        offset: pixels by which each joint is misplaced through a whole sequence.
+        swap_rate: bursts of exchanged legs a frame, seen from the side.
+        drop_rate: bursts of lost joints a joint and frame.
+        miss_rate: bursts of frames without a person, a frame.
+    """
+
+    jitter: float = 0.9
+    drift: float = 0.9
+    offset: float = 1.3
+    swap_rate: float = 0.006
+    drop_rate: float = 0.0008
+    miss_rate: float = 0.006
+
+
+def _bursts(
+    rng: np.random.Generator, shape: tuple[int, ...], rate: float | Array, longest: int
+) -> NDArray[np.bool_]:
+    """Events that begin with probability ``rate`` a frame (last axis), 1 to ``longest`` frames."""
+    begins = rng.random(shape) < rate
+    lengths = rng.integers(1, longest + 1, shape)
+    hit = np.zeros(shape, dtype=bool)
+    for delay in range(longest):
+        hit[..., delay:] |= (begins & (lengths > delay))[..., : shape[-1] - delay]
+    return hit
+
+
+def detect(
+    joints: Array,
+    camera: Camera,
+    condition: str,
+    rng: np.random.Generator,
+    detector: Detector | None = None,
+) -> tuple[Array, NDArray[np.int64]]:
+    """What a pose estimator reports of a walk.
+
+    Frames in which the person is not wholly in the image, and those missed, are left out.
+
+    Args:
+        joints: (T, V, 3) from `walk`.
+        camera: where from.
+        condition: a coat widens hips and shoulders and blurs the knees.
+        rng: of the errors.
+        detector: how it errs; the default detector if none.
+
+    Returns:
+        Poses (K, 17, 3): x and y in pixels and confidence in 0..1, COCO joints; and the frame
+        numbers (K,) within the walk, from 1, rising, with gaps. K may be 0.
+    """
+    detector = detector or Detector()
+    frames = len(joints)
+    body = joints[:, COCO_JOINTS]
+    heading = body[-1, 11:13].mean(axis=0) - body[0, 11:13].mean(axis=0)
+    heading = heading[:2] / max(float(np.linalg.norm(heading[:2])), 1e-9)
+    leftwards = np.array([-heading[1], heading[0]])
+    if condition == "cl":
+        body = body.copy()
+        side = np.where(np.arange(17) % 2 == 1, 1.0, -1.0)[:, None]  # left joints are odd
+        bulk = _COAT[:, None] * rng.normal(1, 0.3)
+        body[..., :2] += side * bulk * leftwards
+        body[:, 11:13, 2] += rng.normal(-0.02, 0.02)
+    pixels, depth = project(body, camera)
+    scale = camera.focal / depth.mean(axis=1) * 1.55 / 130  # apparent height over 130 px
+
+    # how far the walker's outer side of each joint is turned away, 0 seen .. 1 hidden
+    place = camera.distance * np.array(
+        [np.cos(np.radians(camera.view)), np.sin(np.radians(camera.view))]
+    )
+    sight = place - body[:, :, :2].mean(axis=1)
+    sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
+    facing = np.stack([sight @ heading, sight @ leftwards], axis=-1) @ _OUTWARD.T  # (T, 17)
+    hidden = 1 / (1 + np.exp((facing + 0.45) / 0.08))
+
+    blur = np.ones(17)
+    if condition == "cl":
+        blur[5:9], blur[11:13], blur[13:15] = 1.2, 1.5, 2.0
+    elif condition == "bg":
+        blur[9:13] = 1.3
+    spread = (scale[:, None] * (1 + hidden) * blur * _VAGUENESS)[..., None]
+    error = detector.jitter * rng.normal(size=(frames, 17, 2))
+    error += detector.drift * np.moveaxis(_drift(rng, (17, 2), frames, 12.0), -1, 0)
+    error += detector.offset * rng.normal(size=(17, 2))
+    pixels = pixels + spread * error
+    confidence = 0.93 - 0.26 * hidden - 0.05 * (blur - 1) + rng.normal(0, 0.03, (frames, 17))
+
+    # legs are exchanged where one hides the other
+    beside = abs(float(np.sin(np.radians(camera.view))))
+    swapped = _bursts(rng, (frames,), detector.swap_rate * (beside > 0.75), longest=4)
+    pixels[swapped] = pixels[swapped][:, _MIRRORED_LEGS]
+    confidence[swapped, 11:] -= 0.15
+    # hidden joints are lost more often
+    lost = _bursts(rng, (17, frames), detector.drop_rate * (1 + 3 * hidden.T), longest=5).T
+    pixels[lost] += rng.normal(0, 6, (int(lost.sum()), 2))
+    confidence[lost] = rng.uniform(0.03, 0.25, int(lost.sum()))
+
+    image = np.array([camera.width, camera.height_px])
+    inside = ((pixels >= 0) & (pixels <= image - 1)).all(axis=(1, 2))
+    kept = np.flatnonzero(inside & ~_bursts(rng, (frames,), detector.miss_rate, longest=3))
+    confidence = np.clip(confidence, 0.01, 0.99)
+    return np.concatenate([pixels, confidence[..., None]], axis=-1)[kept], kept + 1
+
+
+def casia_b_subjects(count: int) -> list[int]:
+    """Subject numbers on both sides of CASIA-B's 74/50 split: 60 % from 1 up, the rest from 75 up.
+
+    Raises:
+        InputError: if there are fewer than 2 or more than 124.
+    """
+    if not 2 <= count <= CASIA_B_SUBJECTS:
+        raise InputError(
+            f"subjects is {count}, but CASIA-B has 1 to {CASIA_B_SUBJECTS} and both sides of its "
+            f"split need one; choose 2 to {CASIA_B_SUBJECTS}"
+        )
+    train = round(0.6 * count)
+    first_test = CASIA_B_TRAIN_SUBJECTS + 1
+    return [*range(1, train + 1), *range(first_test, first_test + count - train)]
+
+
+def synthesize_casia_b(
+    out: Path,
+    subjects: int,
+    seed: int,
+    *,
+    sequences: Mapping[str, Sequence[int]] = CASIA_B_SEQUENCES,
+    views: Sequence[int] = CASIA_B_VIEWS,
+    detector: Detector | None = None,
+) -> Path:
+    """Write invented people in the format of the published CASIA-B poses.
+
+    Every walk is seen by all cameras at once. What subject k does depends on the seed and on k,
+    not on how many others there are, and the same arguments give the same bytes.
+
+    Args:
+        out: folder; made if it is not there.
+        subjects: how many people; numbered as by `casia_b_subjects`.
+        seed: of everything drawn.
+        sequences: condition -> numbers of its walks.
+        views: degrees.
+        detector: how the pose estimator errs; the default one if none.
+
+    Returns:
+        ``out/casia-b_pose_coco.csv``: a header, then one row a frame, sorted by name.
+
+    Raises:
+        InputError: if the number of subjects is not 2 to 124 or the folder cannot be written.
+    """
+    numbers = casia_b_subjects(subjects)
+    path = Path(out) / "casia-b_pose_coco.csv"
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    header = ["image_name", *(f"{j}_{c}" for j in COCO17.joints for c in ("x", "y", "conf"))]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(beside, "wb") as file:
+                file.write((",".join(header) + "\n").encode())
+                for number in numbers:
+                    _write_subject(file, number, seed, sequences, views, detector)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); name a folder that can"
+        ) from error
+    return path
+
+
+def _write_subject(
+    file: BufferedWriter,
+    number: int,
+    seed: int,
+    sequences: Mapping[str, Sequence[int]],
+    views: Sequence[int],
+    detector: Detector | None,
+) -> None:
+    subject = Subject.draw((seed, number))
+    conditions = list(CASIA_B_SEQUENCES)
+    names: list[str] = []
+    poses: list[Array] = []
+    for condition in sorted(sequences):
+        for repeat in sorted(sequences[condition]):
+            occasion = (seed, number, conditions.index(condition) + 1, repeat)
+            joints = walk(subject, condition, occasion)
+            for view in sorted(views):
+                rng = np.random.default_rng((*occasion, view + 1))
+                camera = Camera(view).placed(rng)
+                pose, frames = detect(joints, camera, condition, rng, detector)
+                folder = f"./{number:03d}-{condition}-{repeat:02d}-{view:03d}/"
+                names.extend(f"{folder}{frame:06d}.jpg" for frame in frames.tolist())
+                poses.append(pose.reshape(len(pose), -1))
+    # two decimals by looking each hundredth up in a table of strings: formatting floats one by
+    # one would take most of the time
+    hundredths = np.rint(np.concatenate(poses) * 100).astype(np.int32)
+    texts = pa.array([f"{h / 100:.2f}" for h in range(int(hundredths.max()) + 1)])
+    columns = [
+        pa.DictionaryArray.from_arrays(pa.array(np.ascontiguousarray(column)), texts).cast("string")
+        for column in hundredths.T
+    ]
+    table = pa.table([pa.array(names), *columns], [str(c) for c in range(1 + len(columns))])
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
+    pyarrow.csv.write_csv(table, file, options)

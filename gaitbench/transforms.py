@@ -1,0 +1,81 @@
+"""Random changes of a batch of poses, on the device that holds it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from gaitbench.geometry import reflect, swap_sides
+from gaitbench.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class PoseAugmentation:
+    """What is varied in a training window of poses. 0 switches a line off.
+
+    Time first (:class:`gaitbench.windows.Window` does it while the window is cut), then space (the
+    batch does it on its device), in the order of the reference.
+
+    Args:
+        reverse: probability that a window runs backwards.
+        shuffle: frames in random order.
+        swap_sides: probability that left and right joints change places, x unchanged.
+        mirror: probability of a true mirror image instead (not in the reference).
+        joint_noise: half-width in pixels of an offset a joint, the same in all frames.
+        point_noise: half-width of the noise on every value, confidence included (then clamped).
+        move: half-widths in pixels (x, y) of an offset of the whole walk.
+        scale: largest relative change of size about the walk's mean (not in the reference).
+
+    The defaults are those of Teepe et al. 2022, arXiv 2204.07855 (authors' code; the offsets are
+    called standard deviations there but are drawn uniformly).
+    """
+
+    reverse: float = 0.5
+    shuffle: bool = False
+    swap_sides: float = 0.5
+    mirror: float = 0.0
+    joint_noise: float = 0.1
+    point_noise: float = 0.05
+    move: tuple[float, float] = (3.0, 1.0)
+    scale: float = 0.0
+
+    def __call__(self, pose: Tensor, skeleton: Skeleton, generator: Generator) -> Tensor:
+        """Vary each walk of a batch.
+
+        Args:
+            pose: (B, T, V, 3): x, y in pixels, confidence. Not written to.
+            skeleton: the layout of the V joints.
+            generator: of the device that holds ``pose``.
+
+        Returns:
+            (B, T, V, 3).
+        """
+        batch, _, joints, _ = pose.shape
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=pose.device, dtype=pose.dtype)
+
+        if self.swap_sides:
+            chosen = uniform(batch, 1, 1, 1) <= self.swap_sides
+            pose = torch.where(chosen, swap_sides(pose, skeleton), pose)
+        if self.mirror:
+            chosen = uniform(batch, 1, 1, 1) <= self.mirror
+            pose = torch.where(chosen, reflect(pose, skeleton), pose)
+        if self.scale:
+            factor = 1 + self.scale * (2 * uniform(batch, 1, 1, 1) - 1)
+            position = pose[..., :2]
+            center = position.mean(dim=(1, 2), keepdim=True)
+            pose = torch.cat((center + factor * (position - center), pose[..., 2:]), dim=-1)
+        if self.joint_noise:
+            offset = (2 * uniform(batch, 1, joints, 2) - 1) * self.joint_noise
+            pose = pose + torch.nn.functional.pad(offset, (0, 1))
+        if self.point_noise:
+            noise = uniform(*pose.shape).mul_(2 * self.point_noise).sub_(self.point_noise)
+            pose = noise.add_(pose)
+            pose[..., 2].clamp_(0, 1)
+        if any(self.move):
+            width = pose.new_tensor([*self.move, 0.0])
+            # x and y are drawn one after the other, as the reference does for each walk
+            offset = torch.nn.functional.pad(2 * uniform(batch, 1, 1, 2) - 1, (0, 1))
+            pose = pose + offset * width
+        return pose

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gaitbench.errors import InputError
+from gaitbench.samplers import InOrder, RandomBatches, SubjectBatches, process_rank
+
+ROWS = np.arange(100, 123)
+SUBJECTS = np.array([0] * 10 + [1] * 3 + [2] * 1 + [3] * 9)
+
+
+def batches(sampler, epoch: int = 0) -> list[np.ndarray]:
+    sampler.set_epoch(epoch)
+    return [request.rows for request in sampler]
+
+
+def test_in_order_takes_every_row_once() -> None:
+    sampler = InOrder(ROWS, 5)
+    assert np.concatenate(batches(sampler)).tolist() == ROWS.tolist()
+    assert [len(b) for b in batches(sampler)] == [5, 5, 5, 5, 3]
+    assert len(sampler) == 5
+
+
+def test_random_batches_are_permutations_that_repeat_by_seed_and_epoch() -> None:
+    first = np.concatenate(batches(RandomBatches(ROWS, 5, seed=1), epoch=3))
+    again = np.concatenate(batches(RandomBatches(ROWS, 5, seed=1), epoch=3))
+    other = np.concatenate(batches(RandomBatches(ROWS, 5, seed=1), epoch=4))
+    assert sorted(first) == ROWS.tolist()
+    assert first.tolist() == again.tolist() != other.tolist()
+
+
+def test_seeds_of_draws_differ_from_batch_to_batch() -> None:
+    sampler = RandomBatches(ROWS, 5, seed=1)
+    seeds = [request.seed for epoch in (0, 1) for request in (sampler.set_epoch(epoch) or sampler)]
+    assert len(set(seeds)) == len(seeds)
+
+
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(0, 5))
+def test_subject_batches_hold_p_subjects_and_k_sequences(p: int, k: int, epoch: int) -> None:
+    sampler = SubjectBatches(ROWS, SUBJECTS, p * k, k)
+    found = batches(sampler, epoch)
+    assert len(found) == len(sampler) == -(-len(ROWS) // (p * k))
+    for rows in found:
+        by_subject = SUBJECTS[rows - 100].reshape(p, k)
+        assert (by_subject == by_subject[:, :1]).all()
+        assert len(set(by_subject[:, 0])) == p
+        for subject, drawn in zip(by_subject[:, 0], rows.reshape(p, k), strict=True):
+            have = (SUBJECTS == subject).sum()
+            assert len(set(drawn)) == min(k, have)
+            _, repeats = np.unique(drawn, return_counts=True)
+            assert repeats.max() - repeats.min() <= 1
+
+
+def test_subjects_take_turns() -> None:
+    sampler = SubjectBatches(np.arange(600), np.repeat(np.arange(10), 60), 12, 4)
+    drawn = np.concatenate(batches(sampler)) // 60
+    counts = np.bincount(drawn, minlength=10)
+    assert counts.max() - counts.min() <= 4
+
+
+def test_conditions_are_spread_evenly() -> None:
+    rows, subjects = np.arange(200), np.repeat(np.arange(4), 50)
+    conditions = np.tile([0] * 40 + [1] * 5 + [2] * 5, 4)
+    sampler = SubjectBatches(rows, subjects, 2 * 6, 6, conditions)
+    for batch in batches(sampler):
+        for drawn in batch.reshape(2, 6):
+            assert sorted(conditions[drawn]) == [0, 0, 1, 1, 2, 2]
+
+
+def test_shares_of_processes_make_up_the_global_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = batches(RandomBatches(ROWS, 6, seed=2))
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr("gaitbench.samplers.process_rank", lambda rank=rank: (rank, 3))
+        shares.append(list(RandomBatches(ROWS, 6, seed=2)))
+    assert {len(share) for share in shares} == {len(whole)}
+    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+        assert len({len(part.rows) for part in parts}) == 1
+        assert set(np.concatenate([part.rows for part in parts])) == set(batch)
+        assert len({part.seed for part in parts}) == 3
+
+
+def test_one_process_without_a_group() -> None:
+    assert process_rank() == (0, 1)
+
+
+def test_what_does_not_divide_is_refused_with_what_would() -> None:
+    with pytest.raises(InputError, match=r"batch_size 10 is no multiple .* 4; 8 and 12 are"):
+        SubjectBatches(ROWS, SUBJECTS, 10, 4)
+    with pytest.raises(InputError, match=r"needs 5 subjects, the training set has 4; .* 8 or less"):
+        SubjectBatches(ROWS, SUBJECTS, 10, 2)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        InOrder(ROWS, 0)
