@@ -1,13 +1,16 @@
 """The runs: fit, validate, test and predict of any method on any dataset."""
 
+import argparse
 import json
 import logging
 import os
 import pickle
+import re
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
@@ -58,28 +61,72 @@ class GaitCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line, with a checkpoint's own settings as defaults.
+        """Parse the command line, with the settings that a checkpoint stores as defaults.
 
         Since 2.5.5 Lightning lays a checkpoint's settings over what the user says, in silence. Here
-        they are put before it, as the first of the configs, so that whatever the user says wins.
+        they come first, as if they were the first ``--config``, so that whatever the user says
+        wins. A ``ckpt_path`` that stands in a YAML file adds no settings.
         """
+        assert isinstance(args, list)
+        settings = stored_settings(args)
+        if settings:
+            args = [args[0], "--config", json.dumps({"model": settings}), *args[1:]]
         super().parse_arguments(parser, args)
-        command = self.config.subcommand
-        path = self.config[command].get("ckpt_path")
-        if path in CHECKPOINT_WORDS:
-            return
-        settings = read_checkpoint(Path(path)).get("hyper_parameters", {})
-        if "_class_path" in settings:
-            method = {
-                "class_path": settings["_class_path"],
-                "init_args": {k: v for k, v in settings.items() if not k.startswith("_")},
-            }
-            given = [*args]  # type: ignore[misc]  # main always passes a list
-            first = ["--config", json.dumps({"model": method})]
-            super().parse_arguments(parser, [*given[:1], *first, *given[1:]])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: see :meth:`parse_arguments`."""
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, with no guessing of cut-off names and errors of one sentence."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **settings)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message, cut to what the user can mend, as an InputError."""
+        if not self.exit_on_error:  # a trial of one of several types, whose failure is expected
+            super().error(message, ex)
+        program = self.prog.replace(" [options]", "")
+        raise InputError(f"{one_sentence(message)}; `{program} --help` lists what is accepted")
+
+
+def one_sentence(message: str) -> str:
+    """What is wrong and where, out of a parser's message of many lines.
+
+    A setting that may be a class or nothing fails once for each; the first complaint is that of the
+    class that was named.
+    """
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    where = ".".join(dict.fromkeys(keys))
+    for pattern, text in (
+        (r"Option '([^']+)' is not accepted", "{where}.{0} is no setting"),
+        (r"unrecognized arguments: (\S+)", "{0} is no setting"),
+        (r"File does not exist: '([^']+)'", "the file {0} of --{where} does not exist"),
+        (r"the following arguments are required: (.+)", "{where} lacks {0}"),
+        (r"(?:No subclass names|Unexpected import object|Import of) (.+)", "{where}: no class {0}"),
+        (r"(Expected an? .+)", "{where}: {0}"),
+    ):
+        found = re.search(pattern, message)
+        if found:
+            what = found[1].strip().rstrip(".")
+            return text.format(what, where=where).lstrip(".: ")
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join(lines[:3])
+
+
+def stored_settings(args: list[str]) -> dict[str, Any]:
+    """Class and settings of the method in the checkpoint that ``args`` name, if they name one."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--ckpt_path")
+    path = finder.parse_known_args(args)[0].ckpt_path
+    if path in CHECKPOINT_WORDS:
+        return {}
+    stored = read_checkpoint(Path(path)).get("hyper_parameters", {})
+    if "_class_path" not in stored:
+        return {}
+    settings = {name: value for name, value in stored.items() if not name.startswith("_")}
+    return {"class_path": stored["_class_path"], "init_args": settings}
 
 
 # what Lightning takes in place of a path
@@ -111,7 +158,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def main(
     datamodule: type[datamodules.GaitDataModule] = datamodules.GaitDataModule,
-    args: ArgsType = None,
+    args: Sequence[str] | None = None,
 ) -> None:
     """Fit, validate, test or predict with any method on a dataset, or on any.
 
@@ -120,8 +167,7 @@ def main(
         args: words of the command line, without the program's name; those of the process if None.
 
     Raises:
-        InputError: on a mistake of the user that the parser cannot see.
-        SystemExit: on one that it can (status 2).
+        InputError: on a mistake of the user.
     """
     for pattern in QUIET:
         warnings.filterwarnings("ignore", pattern)
@@ -137,7 +183,8 @@ def main(
         save_config_kwargs={"overwrite": True},
         # batches are shared out by our samplers; a few sanity batches are no gallery
         trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
-        args=sys.argv[1:] if args is None else args,
+        parser_class=Parser,
+        args=sys.argv[1:] if args is None else list(args),
     )
 
 

@@ -251,8 +251,8 @@ def view_heat_map(table: pd.DataFrame, title: str = "", metric: str = "rank1") -
         metric: which metric to draw.
 
     Returns:
-        Numbers in percent. A pair of views without a value, such as an excluded equal pair, is an
-        empty gray cell.
+        Numbers in percent; the mean in a panel's title is over its cells. A pair of views without
+        a value, such as an excluded equal pair, is an empty gray cell.
 
     Raises:
         ValueError: if the table has no such row.

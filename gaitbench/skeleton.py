@@ -66,7 +66,8 @@ class Skeleton:
         near = (self.hops >= 0) & (self.hops <= max_hop)
         weight = near / near.sum(axis=0, keepdims=True)
         by_hop = self.hops[None] == np.arange(max_hop + 1)[:, None, None]
-        return (weight * by_hop).astype(np.float32)
+        adjacency: NDArray[np.float32] = (weight * by_hop).astype(np.float32)
+        return adjacency
 
 
 COCO17 = Skeleton(

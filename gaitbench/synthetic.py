@@ -21,7 +21,7 @@ Sources:
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedWriter
 from pathlib import Path
@@ -56,6 +56,15 @@ CASIA_B_SEQUENCES: Mapping[str, tuple[int, ...]] = MappingProxyType(
 CASIA_B_SUBJECTS = 124
 CASIA_B_TRAIN_SUBJECTS = 74
 
+_SIDES = ("left", "right")
+# metres from the middle of the head of somebody 1.7 m tall; an own estimate
+_FACE = {
+    "nose": (0.105, 0, -0.015),
+    "left_eye": (0.085, 0.032, 0.022),
+    "right_eye": (0.085, -0.032, 0.022),
+    "left_ear": (0.0, 0.075, 0.005),
+    "right_ear": (0.0, -0.075, 0.005),
+}
 _HARMONICS = 6
 # One stride in steps of 5 %, from heel strike to heel strike of the same foot; degrees, flexion
 # positive. Hip and ankle after Perry and Burnfield 2010, knee after Winter 1991.
@@ -77,8 +86,8 @@ _SIDED_CURVES["shoulder"] = _cosine(-4, 15, peak=0.52)  # 30 degrees in all: Mur
 _SIDED_CURVES["elbow"] = _cosine(27, 13, peak=0.53)  # Murray 1967
 # Phase counted from the left heel strike. Degrees; signs in `_pose`.
 _CENTRAL_CURVES = {
-    "pelvic_rotation": _cosine(0, 5, peak=0.5),  # 4 degrees to either side: Saunders 1953
-    "pelvic_obliquity": _cosine(0, 4, peak=0.15),  # 5 degrees: Saunders 1953
+    "pelvic_rotation": _cosine(0, 4, peak=0.5),  # 4 degrees to either side: Saunders 1953
+    "pelvic_obliquity": _cosine(0, 4, peak=0.15),  # 4 degrees: Perry and Burnfield 2010
     "pelvic_tilt": _cosine(7.5, 1.2, peak=0.45, harmonic=2),  # Murray 1964
     "trunk_rotation": _cosine(0, 3.5, peak=0.0),  # against the pelvis: Murray 1967
     "trunk_lean": _cosine(3, 1.2, peak=0.1, harmonic=2),
@@ -117,8 +126,10 @@ class Body:
     hand: float  # wrist to middle of the hand
 
 
-# Fractions of stature, Drillis and Contini 1966. The joints lie inside the breadths given there:
-# hips 36 % of the pelvis's breadth from the middle (Bell 1989), shoulders 1.9 cm inside.
+# Fractions of stature, Drillis and Contini 1966. Joints lie inside the breadths given there: each
+# hip 36 % of the distance between the iliac spines from the middle (Bell 1989; spines 0.146 of
+# stature apart), each shoulder 3 cm inside its acromion. Heel and ball share a foot of 0.152 with
+# the toes; the head's middle is a little below the eyes, at 0.936.
 _PROPORTIONS = {
     "thigh": 0.245,
     "shank": 0.246,
@@ -147,7 +158,7 @@ class Gait:
         head_pitch: degrees, looking down positive.
         sided: joint -> Fourier coefficients (2, harmonics), left and right, degrees over the
             stride of that side.
-        central: likewise (harmonics,), over the left stride; ``sway`` in centimetres.
+        central: likewise (harmonics,), over the left stride; ``sway`` and ``lift`` in centimetres.
     """
 
     cadence: float
@@ -169,7 +180,11 @@ class Subject:
 
     @classmethod
     def draw(cls, seed: int | Sequence[int]) -> "Subject":
-        """A person who depends on the seed alone."""
+        """A person who depends on the seed alone.
+
+        How much people differ is chosen so that they can be told apart, but not easily; only the
+        spread of stature, cadence and step width is that of the literature.
+        """
         rng = np.random.default_rng(seed)
         # men and women together: about 1.69 m, 8 cm
         stature = float(np.clip(rng.normal(1.69, 0.075), 1.50, 1.92))
@@ -218,11 +233,12 @@ def _varied(
     return np.concatenate([series[:1] + rng.normal(0, offset), series[1:] * scale])
 
 
-def _this_walk(gait: Gait, rng: np.random.Generator) -> Gait:
-    """The same gait as it comes out on one occasion."""
+def _this_walk(gait: Gait, rng: np.random.Generator, change: float) -> Gait:
+    """The same gait as it comes out on one occasion; ``change`` 1 is everyday variation."""
 
     def again(series: NDArray[np.complex128], arm: bool = False) -> NDArray[np.complex128]:
-        return _varied(series, rng, gain=0.1 if arm else 0.03, offset=0.8, shape=0.03)
+        gain = 0.1 if arm else 0.03
+        return _varied(series, rng, change * gain, offset=0.8 * change, shape=0.03 * change)
 
     return replace(
         gait,
@@ -301,6 +317,11 @@ def _ramp(x: Array, low: float, high: float) -> Array:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+def _since_strike(phase: Array) -> Array:
+    """Part of the stride since a foot's nearest heel strike, -0.3 .. 0.7."""
+    return np.mod(phase + 0.3, 1) - 0.3
+
+
 def _smooth(values: Array, width: int) -> Array:
     """Weighted mean over 2 ``width`` + 1 neighbours; the ends are repeated."""
     kernel = np.hanning(2 * width + 3)[1:-1]
@@ -315,107 +336,140 @@ def _pose(body: Body, gait: Gait, phase: Array, effort: Array) -> Array:
         body: lengths.
         gait: angles.
         phase: of the left stride, in strides.
-        effort: factor of all swings, (T,), about 1.
+        effort: factor of all swings of the limbs, (T,), about 1.
     """
-    frames = len(phase)
     central = {name: _values(series, phase) for name, series in gait.central.items()}
+    still = np.zeros(len(phase))
+    pelvis = np.stack([still, central["sway"] / 100, central["lift"] / 100], axis=-1)
     angle = {name: np.radians(values) for name, values in central.items()}
-    joints = np.zeros((frames, len(JOINTS), 3))
-    index = {name: j for j, name in enumerate(JOINTS)}
-
-    pelvis = np.zeros((frames, 3))
-    pelvis[:, 1] = central["sway"] / 100
-    pelvis[:, 2] = central["lift"] / 100
-    joints[:, index["pelvis"]] = pelvis
-
-    # Trunk and head turn about the pelvis; leaning is forwards, a list is to the left.
-    def with_trunk(vector: Iterable[float], share: float = 1.0) -> Array:
-        turned = np.broadcast_to(np.array(list(vector), dtype=float), (frames, 3))
-        turned = _turn(turned, 2, share * angle["trunk_rotation"])
-        turned = _turn(turned, 0, -angle["trunk_list"])
-        return _turn(turned, 1, angle["trunk_lean"])
-
-    neck = pelvis + with_trunk((0, 0, body.trunk))
-    joints[:, index["neck"]] = neck
-    joints[:, index["spine"]] = pelvis + with_trunk((-0.02, 0, 0.55 * body.trunk))
-    # eyes look ahead: the head takes little part in the trunk's rotation and list
-    down = np.full(frames, np.radians(gait.head_pitch))
-    head = neck + with_trunk((0.02, 0, body.neck), share=0.3)
-    joints[:, index["head"]] = head
-    for name, place in (
-        ("nose", (0.105, 0, -0.015)),
-        ("left_eye", (0.085, 0.032, 0.022)),
-        ("right_eye", (0.085, -0.032, 0.022)),
-        ("left_ear", (0.0, 0.075, 0.005)),
-        ("right_ear", (0.0, -0.075, 0.005)),
-    ):
-        offset = np.broadcast_to(body.head * body.stature / 1.7 * np.array(place), (frames, 3))
-        offset = _turn(_turn(offset, 1, down), 2, 0.3 * angle["trunk_rotation"])
-        joints[:, index[name]] = head + offset
-
-    for side, (name, outward) in enumerate((("left", 1.0), ("right", -1.0))):
+    places = {"pelvis": pelvis} | _trunk(body, gait, pelvis, angle)
+    for side, name in enumerate(_SIDES):
         own = phase + 0.5 * side
-        sided = {}
+        flexion = {}
         for joint, series in gait.sided.items():
             mean = series[side, 0].real
-            swing = _values(series[side], own) - mean
-            sided[joint] = np.radians(mean + effort * swing)
+            flexion[joint] = np.radians(mean + effort * (_values(series[side], own) - mean))
+        outward = 1.0 - 2 * side
+        limbs = _leg(body, gait, pelvis, angle, flexion, own, outward)
+        limbs |= _arm(body, gait, places[f"{name}_shoulder"], angle, flexion, outward)
+        places |= {f"{name}_{joint}": place for joint, place in limbs.items()}
+    return np.stack([places[name] for name in JOINTS], axis=1)
 
-        # Leg: a chain in the sagittal plane, (forwards, downwards), then tilted sideways about
-        # the line of the path so that the ankle stays on its own line beside the path.
-        hip_offset = np.broadcast_to(np.array([0, outward * body.hip_spacing / 2, 0]), (frames, 3))
-        hip_offset = _turn(hip_offset, 0, angle["pelvic_obliquity"])
-        hip = pelvis + _turn(hip_offset, 2, angle["pelvic_rotation"])
-        thigh = sided["hip"] - angle["pelvic_tilt"]
-        shank = thigh - np.maximum(sided["knee"], 0)
-        # the sole lies flat on the ground in the middle of stance
-        since = np.mod(own + 0.3, 1) - 0.3
-        flat = _ramp(since, 0.04, 0.14) - _ramp(since, 0.33, 0.48)
-        sole = (shank + sided["ankle"]) * (1 - flat)
-        knee_x, knee_down = body.thigh * np.sin(thigh), body.thigh * np.cos(thigh)
-        ankle_x = knee_x + body.shank * np.sin(shank)
-        ankle_down = knee_down + body.shank * np.cos(shank)
-        sideways = np.arcsin((outward * gait.step_width / 2 - hip[:, 1]) / ankle_down)
 
-        def leg(x: Array, down: Array, hip: Array = hip, sideways: Array = sideways) -> Array:
-            return hip + np.stack([x, down * np.sin(sideways), -down * np.cos(sideways)], axis=-1)
+def _trunk(body: Body, gait: Gait, pelvis: Array, angle: Mapping[str, Array]) -> dict[str, Array]:
+    """Spine, shoulders and head over a pelvis (T, 3); they turn about it, in radians (T,)."""
+    frames = len(pelvis)
 
-        joints[:, index[f"{name}_hip"]] = hip
-        joints[:, index[f"{name}_knee"]] = leg(knee_x, knee_down)
-        ankle = leg(ankle_x, ankle_down)
-        joints[:, index[f"{name}_ankle"]] = ankle
-        for point, along in (("heel", -body.heel), ("foot", body.foot)):
-            spot = np.broadcast_to(np.array([along, 0, -body.ankle_height]), (frames, 3))
-            spot = _turn(spot, 1, -sole)  # a positive angle lifts the toes
-            out = np.full(frames, outward * np.radians(gait.toe_out))
-            joints[:, index[f"{name}_{point}"]] = ankle + _turn(spot, 2, out)
+    def raised(place: Sequence[float], share: float = 1.0) -> Array:
+        turned = np.broadcast_to(np.array(place, dtype=np.float64), (frames, 3))
+        turned = _turn(turned, 2, share * angle["trunk_rotation"])
+        turned = _turn(turned, 0, -angle["trunk_list"])  # to the left
+        return _turn(turned, 1, angle["trunk_lean"])  # forwards
 
-        shoulder = neck + with_trunk((0, outward * body.shoulder_spacing / 2, -0.01))
-        spread = np.radians(gait.arm_spread)
+    neck = pelvis + raised((0, 0, body.trunk))
+    # eyes look ahead: the head takes little part in the trunk's rotation
+    head = neck + raised((0.02, 0, body.neck), share=0.3)
+    places = {
+        "spine": pelvis + raised((-0.02, 0, 0.55 * body.trunk)),
+        "neck": neck,
+        "head": head,
+        "left_shoulder": neck + raised((0, body.shoulder_spacing / 2, -0.01)),
+        "right_shoulder": neck + raised((0, -body.shoulder_spacing / 2, -0.01)),
+    }
+    down = np.full(frames, np.radians(gait.head_pitch))
+    for name, place in _FACE.items():
+        offset = np.broadcast_to(body.head * body.stature / 1.7 * np.array(place), (frames, 3))
+        places[name] = head + _turn(_turn(offset, 1, down), 2, 0.3 * angle["trunk_rotation"])
+    return places
 
-        def limb(flexion: Array, spread: float, length: float, outward: float = outward) -> Array:
-            along = np.stack(
-                [np.sin(flexion),
-                 outward * np.sin(spread) * np.cos(flexion),
-                 -np.cos(spread) * np.cos(flexion)], axis=-1
-            )  # fmt: skip
-            return length * _turn(along, 2, angle["trunk_rotation"])
 
-        elbow = shoulder + limb(sided["shoulder"], spread, body.upper_arm)
-        bent = sided["shoulder"] + np.maximum(sided["elbow"], 0)
-        # the forearm hangs inwards of the upper arm
-        wrist = elbow + limb(bent, 0.2 * spread, body.forearm)
-        joints[:, index[f"{name}_shoulder"]] = shoulder
-        joints[:, index[f"{name}_elbow"]] = elbow
-        joints[:, index[f"{name}_wrist"]] = wrist
-        joints[:, index[f"{name}_hand"]] = wrist + limb(bent, 0.0, body.hand)
-    return joints
+def _leg(
+    body: Body,
+    gait: Gait,
+    pelvis: Array,
+    angle: Mapping[str, Array],
+    flexion: Mapping[str, Array],
+    phase: Array,
+    outward: float,
+) -> dict[str, Array]:
+    """Hip, knee, ankle, heel and ball of one leg, (T, 3) each.
+
+    A chain in the sagittal plane, tilted sideways about the line of the path so that the ankle
+    stays on its own line beside the path.
+
+    Args:
+        body: lengths.
+        gait: step width and toe-out.
+        pelvis: (T, 3).
+        angle: of pelvis and trunk, radians (T,).
+        flexion: of this leg's joints, radians (T,).
+        phase: of this leg's stride, (T,).
+        outward: 1 on the left, -1 on the right.
+    """
+    frames = len(pelvis)
+    socket = np.broadcast_to(np.array([0, outward * body.hip_spacing / 2, 0]), (frames, 3))
+    socket = _turn(socket, 0, angle["pelvic_obliquity"])
+    hip = pelvis + _turn(socket, 2, angle["pelvic_rotation"])
+
+    thigh = flexion["hip"] - angle["pelvic_tilt"]
+    shank = thigh - np.maximum(flexion["knee"], 0)
+    knee_ahead, knee_down = body.thigh * np.sin(thigh), body.thigh * np.cos(thigh)
+    ankle_ahead = knee_ahead + body.shank * np.sin(shank)
+    ankle_down = knee_down + body.shank * np.cos(shank)
+    sideways = np.arcsin((outward * gait.step_width / 2 - hip[:, 1]) / ankle_down)
+
+    def hung(ahead: Array, down: Array) -> Array:
+        return hip + np.stack([ahead, down * np.sin(sideways), -down * np.cos(sideways)], axis=-1)
+
+    # the sole lies flat on the ground in the middle of stance
+    since = _since_strike(phase)
+    flat = _ramp(since, 0.04, 0.14) - _ramp(since, 0.33, 0.48)
+    sole = (shank + flexion["ankle"]) * (1 - flat)
+    toe_out = np.full(frames, outward * np.radians(gait.toe_out))
+    ankle = hung(ankle_ahead, ankle_down)
+
+    def trodden(along: float) -> Array:
+        spot = np.broadcast_to(np.array([along, 0, -body.ankle_height]), (frames, 3))
+        return ankle + _turn(_turn(spot, 1, -sole), 2, toe_out)  # a positive angle lifts the toes
+
+    return {
+        "hip": hip,
+        "knee": hung(knee_ahead, knee_down),
+        "ankle": ankle,
+        "heel": trodden(-body.heel),
+        "foot": trodden(body.foot),
+    }
+
+
+def _arm(
+    body: Body,
+    gait: Gait,
+    shoulder: Array,
+    angle: Mapping[str, Array],
+    flexion: Mapping[str, Array],
+    outward: float,
+) -> dict[str, Array]:
+    """Elbow, wrist and hand, (T, 3) each, of an arm that hangs from a shoulder (T, 3)."""
+
+    def segment(forwards: Array, spread: float, length: float) -> Array:
+        hanging = np.cos(forwards)
+        along = np.stack(
+            [np.sin(forwards), outward * np.sin(spread) * hanging, -np.cos(spread) * hanging],
+            axis=-1,
+        )
+        return length * _turn(along, 2, angle["trunk_rotation"])
+
+    spread = np.radians(gait.arm_spread)
+    bent = flexion["shoulder"] + np.maximum(flexion["elbow"], 0)
+    elbow = shoulder + segment(flexion["shoulder"], spread, body.upper_arm)
+    # the forearm hangs inwards of the upper arm
+    wrist = elbow + segment(bent, 0.2 * spread, body.forearm)
+    return {"elbow": elbow, "wrist": wrist, "hand": wrist + segment(bent, 0.0, body.hand)}
 
 
 _OVERSAMPLING = 4
-_FEET = ("left", "right")
 _HIPS, _KNEES, _ANKLES, _HEELS, _BALLS = (
-    [JOINTS.index(f"{foot}_{joint}") for foot in _FEET]
+    [JOINTS.index(f"{foot}_{joint}") for foot in _SIDES]
     for joint in ("hip", "knee", "ankle", "heel", "foot")
 )
 
@@ -436,13 +490,14 @@ def _carried(joints: Array, phase: Array, body: Body, samples: float) -> Array:
     """
     # phase of each foot since its own heel strike, -0.3 .. 0.7, (T, 2)
     strides = phase[:, None] + np.array([0, 0.5])
-    own = np.mod(strides + 0.3, 1) - 0.3
+    own = _since_strike(strides)
     bearing = _ramp(own, 0, 0.1) - _ramp(own, 0.5, 0.6)  # both feet together bear 1
     on_ball = _ramp(own, 0.05, 0.22)
     sole = body.heel + body.foot
-    # where the ball stands or, while the heel stands, will stand; and how high the foot stands
+    # where the ball stands or, while the heel stands, will stand
     place = on_ball * joints[:, _BALLS, 0] + (1 - on_ball) * (joints[:, _HEELS, 0] + sole)
-    height = on_ball * joints[:, _BALLS, 2] + (1 - on_ball) * joints[:, _HEELS, 2]
+    # how high the lower of heel and ball is, rounded off by 3 mm
+    height = -0.003 * np.logaddexp(-joints[:, _BALLS, 2] / 0.003, -joints[:, _HEELS, 2] / 0.003)
 
     speed = -(bearing * np.gradient(place, axis=0)).sum(axis=1)
     width = round(0.25 * samples)
@@ -463,8 +518,8 @@ def _carried(joints: Array, phase: Array, body: Body, samples: float) -> Array:
     shift = np.zeros((len(phase), 2, 3))
     shift[..., 0] = held * (fixed - place)
     shift[..., 2] = -held * height
-    lowest = np.minimum(carried[:, _HEELS, 2], carried[:, _BALLS, 2]) + shift[..., 2]
-    shift[..., 2] += 0.004 * np.logaddexp(0, (0.02 - lowest) / 0.004) * (1 - held)
+    lifted = 0.004 * np.logaddexp(0, (0.02 - height - shift[..., 2]) / 0.004)
+    shift[..., 2] += lifted * (1 - held)
     hip, ankle = carried[:, _HIPS], carried[:, _ANKLES] + shift
     # a leg reaches no further than its length: the foot comes along
     reach = ankle - hip
@@ -516,7 +571,8 @@ def walk(
     if condition not in CASIA_B_SEQUENCES:
         raise ValueError(f"condition {condition!r} is none of {', '.join(CASIA_B_SEQUENCES)}")
     rng = np.random.default_rng(seed)
-    gait = _dressed(subject, _this_walk(subject.gait, rng), condition, rng)
+    change = 1.7 if condition == "cl" else 1.0
+    gait = _dressed(subject, _this_walk(subject.gait, rng, change), condition, rng)
     # a stretch before and after lets the first and last steps be complete
     samples = fps * _OVERSAMPLING
     margin = round(0.8 * samples)
@@ -542,16 +598,14 @@ class Camera:
         distance: metres from the middle of the path.
         height: metres above the ground.
         focal: focal length in pixels.
-        width: of the image in pixels.
-        height_px: of the image in pixels; the axis passes through the image's middle.
+        image: its width and height in pixels; the axis passes through its middle.
     """
 
     view: float
     distance: float = 5.2
     height: float = 1.1
     focal: float = 385.0
-    width: int = 320
-    height_px: int = 240
+    image: tuple[int, int] = (320, 240)
 
     def placed(self, rng: np.random.Generator) -> "Camera":
         """The camera as somebody set it up: 3 % of distance, 4 cm of height, 2 degrees."""
@@ -578,8 +632,8 @@ def project(joints: Array, camera: Camera) -> tuple[Array, Array]:
     towards = np.array([np.cos(angle), np.sin(angle)])
     right = np.array([-np.sin(angle), np.cos(angle)])
     depth = camera.distance - joints[..., :2] @ towards
-    x = camera.width / 2 + camera.focal * (joints[..., :2] @ right) / depth
-    y = camera.height_px / 2 + camera.focal * (camera.height - joints[..., 2]) / depth
+    x = camera.image[0] / 2 + camera.focal * (joints[..., :2] @ right) / depth
+    y = camera.image[1] / 2 + camera.focal * (camera.height - joints[..., 2]) / depth
     return np.stack([x, y], axis=-1), depth
 
 
@@ -683,7 +737,7 @@ def detect(
 
     blur = np.ones(17)
     if condition == "cl":
-        blur[5:9], blur[11:13], blur[13:15] = 1.2, 1.5, 2.0
+        blur[5:11], blur[11:13], blur[13:15] = 1.4, 1.8, 2.0
     elif condition == "bg":
         blur[9:13] = 1.3
     spread = (scale[:, None] * (1 + hidden) * blur * _VAGUENESS)[..., None]
@@ -703,8 +757,7 @@ def detect(
     pixels[lost] += rng.normal(0, 6, (int(lost.sum()), 2))
     confidence[lost] = rng.uniform(0.03, 0.25, int(lost.sum()))
 
-    image = np.array([camera.width, camera.height_px])
-    inside = ((pixels >= 0) & (pixels <= image - 1)).all(axis=(1, 2))
+    inside = ((pixels >= 0) & (pixels <= np.array(camera.image) - 1)).all(axis=(1, 2))
     kept = np.flatnonzero(inside & ~_bursts(rng, (frames,), detector.miss_rate, longest=3))
     confidence = np.clip(confidence, 0.01, 0.99)
     return np.concatenate([pixels, confidence[..., None]], axis=-1)[kept], kept + 1
@@ -770,7 +823,7 @@ def synthesize_casia_b(
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror}); name a folder that can"
+            f"{path} cannot be written ({error.strerror}); name a folder that can be written"
         ) from error
     return path
 

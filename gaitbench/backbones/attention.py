@@ -1,14 +1,18 @@
 """Attention over channels, frames, joints or body parts, as ResGCN's main stream may have.
 
-Source: Song et al. 2020, arXiv 2010.09978, with the variants of Teepe et al. 2022, arXiv 2204.07855.
+Source: Song et al. 2020, arXiv 2010.09978, with the variants of Teepe et al. 2022, arXiv
+2204.07855.
 Activations are (B, C, T, V) as in `gaitbench.backbones.graph`.
 """
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gaitbench.backbones.graph import TEMPORAL_KERNEL, conv_norm
-from gaitbench.backbones.graph import batch_norm as normalise
+from gaitbench.backbones.graph import TEMPORAL_KERNEL, batch_norm, conv_norm
 from gaitbench.skeleton import Skeleton
 
 
@@ -19,7 +23,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, V) to the same."""
-        return (normalise(x * self.attend(x), self.bn) + x).relu_()
+        return (batch_norm(x * self.attend(x), self.bn) + x).relu_()
 
     def attend(self, x: Tensor) -> Tensor:
         """The factors, of a shape that spreads to (B, C, T, V)."""
@@ -44,6 +48,7 @@ class Excitation(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels) to (B, outputs)."""
         down, bn, relu, up = list(self)[-4:]
+        assert isinstance(down, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
         y: Tensor = up(relu(conv_norm(x[:, :, None, None], down, bn)))
         return y[:, :, 0, 0]
 
@@ -58,7 +63,8 @@ class ChannelAttention(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(B, C, 1, 1)."""
-        return self.fcn(x.mean((2, 3))).softmax(1)[:, :, None, None]
+        pooled: Tensor = self.fcn(x.mean((2, 3)))
+        return pooled.softmax(1)[:, :, None, None]
 
 
 class JointAttention(Attention):
@@ -72,7 +78,8 @@ class JointAttention(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(B, 1, 1, V)."""
-        return self.fcn(x.mean((1, 2))).softmax(1)[:, None, None]
+        pooled: Tensor = self.fcn(x.mean((1, 2)))
+        return pooled.softmax(1)[:, None, None]
 
 
 class FrameAttention(Attention):
@@ -91,81 +98,86 @@ class FrameAttention(Attention):
         return factors
 
 
-class PartAttention(Attention):
-    """One factor per channel and body part, from the mean over all joints."""
+class PartFactors(Attention):
+    """One factor per channel and body part, from pooled values.
 
-    joint_part: Tensor
+    Args:
+        channels: C.
+        skeleton: gives the parts; a joint in several of them belongs to the first.
+        pooled: channels of the pooled values.
+        first: number of the excitation's first layer in published checkpoints.
+    """
 
-    def __init__(self, channels: int, skeleton: Skeleton) -> None:
+    part_of_joint: Tensor
+
+    def __init__(self, channels: int, skeleton: Skeleton, pooled: int, first: int) -> None:
         super().__init__()
-        self._find_parts(skeleton)
-        self.fcn = Excitation(channels, channels // 4, channels * len(self.parts), first=1)
-        self.bn = nn.BatchNorm2d(channels)
-
-    def _find_parts(self, skeleton: Skeleton) -> None:
         self.parts = [list(part) for part in skeleton.parts]
-        joint_part = [
+        part_of_joint = [
             next(p for p, part in enumerate(self.parts) if joint in part)
             for joint in range(skeleton.num_joints)
         ]
-        self.register_buffer("joint_part", torch.tensor(joint_part), persistent=False)
+        self.register_buffer("part_of_joint", torch.tensor(part_of_joint), persistent=False)
+        self.fcn = Excitation(pooled, channels // 4, channels * len(self.parts), first)
+        self.bn = nn.BatchNorm2d(channels)
 
     def attend(self, x: Tensor) -> Tensor:
         """(B, C, 1, V)."""
-        factors = self.fcn(self.pool(x)).unflatten(1, (x.shape[1], -1)).softmax(2)
-        return factors[:, :, None, self.joint_part]
+        factors: Tensor = self.fcn(self.pool(x)).unflatten(1, (x.shape[1], -1)).softmax(2)
+        return factors[:, :, None, self.part_of_joint]
 
     def pool(self, x: Tensor) -> Tensor:
-        """What the factors are made of, (B, channels)."""
+        """(B, C, T, V) to (B, pooled)."""
+        raise NotImplementedError
+
+
+class PartAttention(PartFactors):
+    """Factors of channels and parts from the mean over all frames and joints."""
+
+    def __init__(self, channels: int, skeleton: Skeleton) -> None:
+        super().__init__(channels, skeleton, pooled=channels, first=1)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """(B, C)."""
         return x.mean((2, 3))
 
 
-class SharedPartAttention(PartAttention):
-    """One factor per channel and body part, from each part's joints through shared weights."""
+class PooledPartAttention(PartFactors):
+    """Factors of channels and parts from the joints of each part.
 
-    def __init__(self, channels: int, skeleton: Skeleton) -> None:
-        nn.Module.__init__(self)
-        self._find_parts(skeleton)
-        self.part_pool = self._part_pool(channels)
+    Args:
+        channels: C.
+        skeleton: gives the parts.
+        shared: one convolution and batch-norm for all parts, which then updates its running
+            statistics once a part; otherwise each part has its own.
+    """
+
+    def __init__(self, channels: int, skeleton: Skeleton, shared: bool) -> None:
         inner = channels // 4
-        self.fcn = Excitation(inner, inner, channels * len(self.parts), first=0)
-        self.bn = nn.BatchNorm2d(channels)
-
-    def _part_pool(self, channels: int) -> nn.Module:
-        inner = channels // 4
-        return nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
-
-    def pools(self) -> list[nn.Module]:
-        """The convolution and batch-norm of every part."""
-        return [self.part_pool] * len(self.parts)
+        super().__init__(channels, skeleton, pooled=inner, first=0)
+        self.shared = shared
+        pools = [
+            nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
+            for _ in range(1 if shared else len(self.parts))
+        ]
+        self.part_pool = pools[0] if shared else nn.ModuleList(pools)
 
     def pool(self, x: Tensor) -> Tensor:
-        """(B, C / 4)."""
-        pooled = [
-            conv_norm(x[..., part], *layers).relu().mean((2, 3))
-            for part, layers in zip(self.parts, self.pools(), strict=True)
+        """(B, C / 4), summed over parts."""
+        pools: list[Any] = [self.part_pool] * len(self.parts) if self.shared else [*self.part_pool]
+        means = [
+            conv_norm(x[..., part], *pool).relu_().mean((2, 3))
+            for part, pool in zip(self.parts, pools, strict=True)
         ]
-        return torch.stack(pooled).sum(0)
+        return torch.stack(means).sum(0)
 
 
-class PartChannelAttention(SharedPartAttention):
-    """One factor per channel and body part, from each part's joints through weights of its own."""
-
-    def _part_pool(self, channels: int) -> nn.Module:
-        return nn.ModuleList(super(PartChannelAttention, self)._part_pool(channels)
-                             for _ in self.parts)
-
-    def pools(self) -> list[nn.Module]:
-        """The convolution and batch-norm of every part."""
-        return list(self.part_pool)
-
-
-ATTENTIONS = {
+ATTENTIONS: dict[str, Callable[[int, Skeleton], Attention]] = {
     "pa": PartAttention,
     "ca": ChannelAttention,
     "fa": FrameAttention,
     "ja": JointAttention,
-    "pca": PartChannelAttention,
-    "psa": SharedPartAttention,
+    "pca": partial(PooledPartAttention, shared=False),
+    "psa": partial(PooledPartAttention, shared=True),
 }
 """Attention by the prefix of a network's name."""

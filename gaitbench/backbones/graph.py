@@ -6,9 +6,9 @@ Parameters stay in `nn.Conv2d` and `nn.BatchNorm2d`, which give them the names a
 published checkpoints; the functions here read them and never call them.
 
 A batch-norm right after a convolution is folded into the convolution's weights: in evaluation with
-the running statistics, and in training, where a convolution has more outputs than inputs, with the
-statistics of its output as they follow from the mean and covariance of its input (`Moments`). That
-spares several passes over the widest tensors.
+the running statistics, and in training, where a convolution has many more outputs than inputs, with
+the statistics of its output as they follow from the mean and covariance of its input (`Moments`).
+That spares several passes over the widest tensors.
 """
 
 from typing import Any, NamedTuple
@@ -21,18 +21,18 @@ TEMPORAL_KERNEL = 9
 """Frames that a temporal convolution sees (Teepe et al. 2022, after Song et al. 2020)."""
 USED_HOPS = 3
 """Slices of the adjacency that a graph convolution uses: joints 0, 1 and 2 limbs apart."""
-WIDENING = 2
+WIDENING = 3
 """Outputs per input from which a training batch-norm is worked out from the input's moments."""
 DENSE_WIDTH = 1024
 """Joints times channels up to which a graph convolution is one dense matrix."""
 
 
 class Moments(NamedTuple):
-    """Mean (C,) and biased covariance (C, C) of the channels, over ``count`` values of each."""
+    """Mean (C,) and biased covariance (C, C) of the channels, over ``size`` values of each."""
 
     mean: Tensor
     covariance: Tensor
-    count: int
+    size: int
 
 
 class _RawMoments(torch.autograd.Function):
@@ -54,7 +54,8 @@ def moments(x: Tensor) -> Moments:
     """Mean and covariance of the channels of ``x`` (B, C, T, V), in float32 or better."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     with torch.autocast(x.device.type, enabled=False):
-        mean, second = _RawMoments.apply(rows.to(torch.promote_types(rows.dtype, torch.float32)))
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        mean, second = _RawMoments.apply(rows)  # type: ignore[no-untyped-call]
         return Moments(mean, second - torch.outer(mean, mean), rows.shape[0])
 
 
@@ -76,7 +77,7 @@ def fold(
         with torch.autocast(weight.device.type, enabled=False):
             mean = weight @ inputs.mean
             variance = ((weight @ inputs.covariance) * weight).sum(1).clamp(min=0)
-        _track(bn, mean if bias is None else mean + bias, variance, inputs.count)
+        _track(bn, mean if bias is None else mean + bias, variance, inputs.size)
         shift = bn.bias if bias is None else bn.bias + 0.0 * bias
     else:
         mean = bn.running_mean if bias is None else bn.running_mean - bias
@@ -104,7 +105,8 @@ def batch_norm(x: Tensor, bn: nn.BatchNorm2d, bias: Tensor | None = None) -> Ten
     training = bn.training and x.numel() > x.shape[1]
     assert bn.running_mean is not None and bn.running_var is not None
     assert bn.num_batches_tracked is not None and bn.momentum is not None
-    mean, shift = bn.running_mean, bn.bias
+    mean: Tensor = bn.running_mean
+    shift: Tensor = bn.bias
     if bias is not None:
         mean = mean - bias.detach()
         # in training the batch's mean takes the bias away: its gradient is exactly 0
@@ -122,7 +124,7 @@ def conv_norm(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
     """Convolution and batch-norm, (B, C_in, T, V) to (B, C_out, T', V)."""
     assert conv.bias is not None
     weight, stride = conv.weight, conv.stride
-    widens = weight.flatten(1).shape[1] * WIDENING <= conv.out_channels
+    widens = conv.kernel_size == (1, 1) and conv.in_channels * WIDENING <= conv.out_channels
     if bn.training and not widens:
         return batch_norm(F.conv2d(x, weight, None, stride, conv.padding), bn, conv.bias)
     inputs = moments(x[:, :, :: stride[0]]) if bn.training else None
@@ -159,8 +161,11 @@ def graph_conv_norm(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, hops: Tensor
     if joints * weight.shape[1] <= DENSE_WIDTH:
         # Few channels: all joints and channels of a frame through one dense matrix.
         dense = torch.einsum("kvw,koc->wovc", hops, weight).reshape(joint_bias.numel(), -1, 1, 1)
-        y = F.conv2d(x.reshape(-1, frames, 1, joints * channels).permute(0, 3, 1, 2), dense,
-                     joint_bias.flatten())
+        y = F.conv2d(
+            x.reshape(-1, frames, 1, joints * channels).permute(0, 3, 1, 2),
+            dense,
+            joint_bias.flatten(),
+        )
         y = y.permute(0, 2, 3, 1).reshape(-1, frames, joints, weight.shape[1]).permute(0, 3, 1, 2)
     else:
         y = F.conv2d(_gather(x, hops), weight.transpose(0, 1).flatten(1)[:, :, None, None])

@@ -107,7 +107,7 @@ class BottleneckBlock(nn.Module):
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """(B, C_in, T, V) and (4, V, V) to (B, C_out, T', V)."""
-        y = self.tcn(self.scn(x, (adjacency * self.edge)[:USED_HOPS]))
+        y: Tensor = self.tcn(self.scn(x, (adjacency * self.edge)[:USED_HOPS]))
         return y if self.att is None else self.att(y)
 
 
@@ -176,9 +176,7 @@ class ResGCN(nn.Module):
         def branch_modules() -> list[nn.Module]:
             wide, narrow = BRANCH_WIDTHS
             start = [channels] + [wide] * (initial - 1)
-            modules: list[nn.Module] = [
-                BasicBlock(c, wide, skeleton, initial=True) for c in start
-            ]
+            modules: list[nn.Module] = [BasicBlock(c, wide, skeleton, initial=True) for c in start]
             modules += [block(wide, wide) for _ in range(branch - 1)]
             return [*modules, block(wide, narrow)]
 

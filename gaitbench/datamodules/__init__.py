@@ -1,6 +1,6 @@
 """The datasets: one a file. The class names are what a YAML writes."""
 
 from gaitbench.datamodules.base import GaitDataModule
-from gaitbench.datamodules.casia_b_class import CasiaB
+from gaitbench.datamodules.casia_b import CasiaB
 
 __all__ = ["CasiaB", "GaitDataModule"]

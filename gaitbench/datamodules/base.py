@@ -1,6 +1,5 @@
 """What every dataset shares: store, splits, loaders, and transforms on the device."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.errors import InputError
 from gaitbench.geometry import fill_empty_joints
 from gaitbench.protocols import Protocol
+from gaitbench.report import REPORT, DataReport, data_report
 from gaitbench.samplers import BatchSampler, InOrder, RandomBatches, SubjectBatches
 from gaitbench.skeleton import get_skeleton
 from gaitbench.store import SequenceStore, StoreInfo, StoreWriter, cached_store, fingerprint
 from gaitbench.transforms import PoseAugmentation
 from gaitbench.windows import Window
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +91,8 @@ class GaitDataModule(pl.LightningDataModule):
     dataset: ClassVar[str]
     frame_kind: ClassVar[str] = "pose"
     units: ClassVar[str] = "pixels, confidence"
+    reader_version: ClassVar[int]
+    expected: ClassVar[Mapping[tuple[str, int], int]]
     skeleton: str
     splits: ClassVar[Mapping[str, Split]]
     protocols: ClassVar[Mapping[str, Protocol]]
@@ -157,13 +157,25 @@ class GaitDataModule(pl.LightningDataModule):
         """The store of the sources; built first if it is missing, stale or damaged."""
         if self.store is None:
             info = StoreInfo(self.dataset, self.frame_kind, self.skeleton, self.units)
-            mark = fingerprint(self.sources(), skeleton=self.skeleton)
-            self.store = cached_store(self.cache, self.dataset, mark, self.read, info)
+            mark = fingerprint(
+                self.sources(), skeleton=self.skeleton, reader=self.reader_version
+            )
+            self.store = cached_store(
+                self.cache, self.dataset, mark, self.read, info, source=self.path
+            )
         return self.store
 
+    def report(self) -> DataReport:
+        """What is in the dataset and what is missing; written beside the store."""
+        store = self.open_store()
+        report = data_report(store, self.expected)
+        report.write(store.path)
+        return report
+
     def prepare_data(self) -> None:
-        """Build the store, in one process a node."""
-        self.open_store()
+        """Build the store, in one process a node; say once what is in it."""
+        if not (self.open_store().path / REPORT).exists():
+            print(self.report().to_text())
 
     def setup(self, stage: str) -> None:
         """Open the store and sort its sequences into training, validation and test."""

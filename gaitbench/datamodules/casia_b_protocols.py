@@ -4,10 +4,10 @@ All of them judge the test subjects alone, which the split chooses; the probe se
 walks), BG (with a bag) and CL (in a coat). Views are those of the data.
 """
 
-from gaitbench.protocols import Protocol
+from gaitbench.protocols import Protocol, Selection
 
-FIRST_FOUR = {"condition": ("nm",), "number": range(1, 5)}
-PROBES = {
+FIRST_FOUR: Selection = {"condition": ("nm",), "number": range(1, 5)}
+PROBES: dict[str, Selection] = {
     "NM": {"condition": ("nm",), "number": range(5, 1000)},
     "BG": {"condition": ("bg",)},
     "CL": {"condition": ("cl",)},

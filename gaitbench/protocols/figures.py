@@ -54,7 +54,9 @@ def bootstrap_weights(subjects: int, resamples: int, seed: int) -> Floats:
     return np.concatenate([np.ones((1, subjects)), counts.reshape(resamples, subjects)])
 
 
-def mean_of_means(weights: Floats, subject: Integers, cell: Integers, group: Integers, values: Floats) -> Floats:
+def mean_of_means(
+    weights: Floats, subject: Integers, cell: Integers, group: Integers, values: Floats
+) -> Floats:
     """Mean over groups of the mean over their cells of the mean over a cell's trials.
 
     A cell without trials, and a group without cells, takes no part; in a resample as well.

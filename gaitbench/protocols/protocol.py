@@ -148,7 +148,9 @@ def evaluate(
     """
     chosen = distance or protocol.distance
     if chosen not in get_args(Distance):
-        raise InputError(f"distance is {chosen!r}, expected one of {', '.join(get_args(Distance))}.")
+        raise InputError(
+            f"distance is {chosen!r}, expected one of {', '.join(get_args(Distance))}."
+        )
     values = torch.as_tensor(embeddings).detach().cpu().float()
     if values.ndim != 2 or len(values) != len(sequences):
         raise ValueError(
@@ -176,7 +178,9 @@ def evaluate(
     )
     notes += _absences(table, in_gallery, in_sets)
 
-    points = (unit_length(values) if protocol.normalize or chosen == "cosine" else values).to(device)
+    points = (unit_length(values) if protocol.normalize or chosen == "cosine" else values).to(
+        device
+    )
     subjects = torch.from_numpy(table.subjects).to(device)
     search = _Search(points, subjects, chosen, rerank, protocol.id)
     counter = PairCounts(points, chosen, subjects) if verification and not rerank else None
@@ -229,7 +233,7 @@ def evaluate(
                 f"gallery and are {fate}."
             )
         if not len(counted):
-            notes.append(f"{name}: no probe has a partner in the gallery, so there are no figures.")
+            notes.append(f"{name}: no probe has a partner in the gallery, so it has no figures.")
             continue
         kept[name] = counted
         metrics[name] = _figures(counted, bootstrap, seed)
@@ -316,16 +320,17 @@ def _ordered(
     repeats = int((~last).sum())
     if repeats:
         fate = "the last of each counts" if protocol.repeated == "last" else "all count"
-        notes.append(
-            f"{repeats} sequence{'s' * (repeats > 1)} repeat the {', '.join(codes)} of another; {fate}."
-        )
+        what = "sequence repeats" if repeats == 1 else "sequences repeat"
+        notes.append(f"{repeats} {what} the {', '.join(codes)} of another; {fate}.")
         if protocol.repeated == "last":
             order = order[last]
     rows = sequences.iloc[order].reset_index(drop=True)
     subjects = np.unique(rows["subject"].to_numpy().astype(str), return_inverse=True)[1]
     view_values, views = np.zeros(0, np.int64), np.zeros(len(rows), np.int64)
     if "view" in rows:
-        view_values, views = np.unique(rows["view"].to_numpy().astype(np.int64), return_inverse=True)
+        view_values, views = np.unique(
+            rows["view"].to_numpy().astype(np.int64), return_inverse=True
+        )
     return _Table(rows, subjects, views, view_values), order, notes
 
 
@@ -389,6 +394,7 @@ def _figures(trials: Trials, bootstrap: int, seed: int) -> Figures:
     weights = bootstrap_weights(len(people), bootstrap, seed)
     pairs = np.stack([trials.probe_view, trials.gallery_view], 1)
     cells, cell = np.unique(pairs, axis=0, return_inverse=True)
+    cell = cell.reshape(-1)  # NumPy 2.0 gives it a second axis
     estimates = mean_of_means(weights, subject, cell, cells[:, 0], trials.values)
     figures: Figures = {}
     for name, column in zip(METRICS, estimates.T, strict=True):
@@ -430,6 +436,7 @@ def _overall(parts: list[Trials], protocol: Protocol, bootstrap: int, seed: int)
     weights = bootstrap_weights(len(people), bootstrap, seed)
     triples = np.stack([kind, trials.probe_view, trials.gallery_view], 1)
     cells, cell = np.unique(triples, axis=0, return_inverse=True)
+    cell = cell.reshape(-1)  # NumPy 2.0 gives it a second axis
     figures: Figures = {}
     _put(
         figures, "rank1", mean_of_means(weights, subject, cell, np.arange(len(cells)), right)[:, 0]

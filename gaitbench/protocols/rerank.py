@@ -45,7 +45,7 @@ def k_reciprocal_distances(
 
     reciprocal = _reciprocal(order[:, : k1 + 1])
     half = _reciprocal(order[:, : round(k1 / 2) + 1])
-    # Equation 4: a candidate q of R(p, k1) brings in R(q, k1/2) if two thirds of it are in R(p, k1).
+    # Equation 4: q of R(p, k1) brings in R(q, k1 / 2) if two thirds of that are in R(p, k1).
     shared = half.float() @ reciprocal.float().T  # (q, p)
     joins = reciprocal & (shared >= 2 / 3 * half.sum(1, keepdim=True)).T
     expanded = reciprocal | (joins.float() @ half.float() > 0)
@@ -55,7 +55,11 @@ def k_reciprocal_distances(
     encoding /= encoding.sum(1, keepdim=True)
     # Equation 11: the mean encoding of the k2 nearest.
     if k2 > 1:
-        encoding = encoding[order[:, :k2]].mean(1) if size <= 2048 else _local_mean(encoding, order[:, :k2])
+        encoding = (
+            encoding[order[:, :k2]].mean(1)
+            if size <= 2048
+            else _local_mean(encoding, order[:, :k2])
+        )
     # Equation 10: with rows of sum one, the sum of maxima is two less the sum of minima.
     count = len(probes)
     overlap = 1 - torch.cdist(encoding[:count], encoding[count:], p=1) / 2

@@ -1,14 +1,14 @@
 """What an evaluation gives: figures, the long table, and the table as the field prints it."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
+from gaitbench.files import written_whole
 
 if TYPE_CHECKING:
     from gaitbench.protocols.protocol import Protocol
@@ -61,14 +61,14 @@ class Evaluation:
         """
         cells = self.table[self.table["metric"] == "rank1"]
         if self.protocol.exclude_same_view:
-            cells = cells[cells["gallery_view"].isna() | (cells["gallery_view"] != cells["probe_view"])]
-        means = cells.groupby(["probe_set", "probe_view"])["value"].mean().unstack() * 100
-        sets = [name for name in self.metrics if name in means.index]
-        means = means.loc[sets]
-        means["mean"] = means.mean(axis=1)
-        means.index = pd.Index([self.labels.get(name, name) for name in sets], name="probe set")
+            same = (cells["gallery_view"] == cells["probe_view"]).fillna(False)
+            cells = cells[~same.astype(bool)]
+        sets = [name for name in self.metrics if name != OVERALL]
+        means = cells.pivot_table("value", "probe_set", "probe_view", aggfunc="mean").reindex(sets)
         means.columns = pd.Index([str(name) for name in means.columns])
-        return means
+        means["mean"] = pd.Series({name: self.metrics[name]["rank1"] for name in sets})
+        means.index = pd.Index([self.labels.get(name, name) for name in sets], name="probe set")
+        return means.astype(float) * 100
 
     def to_markdown(self) -> str:
         """Return the view table, the other figures with their intervals, and the notes."""
@@ -96,7 +96,6 @@ class Evaluation:
     def write(self, directory: Path) -> None:
         """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
         tables = Path(directory) / "tables"
-        tables.mkdir(parents=True, exist_ok=True)
         _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
         _write(tables / f"{self.protocol.id}.md", self.to_markdown())
         _write(tables / f"{self.protocol.id}.tex", self.to_latex())
@@ -123,26 +122,13 @@ class Evaluation:
 
 def write_metrics(evaluations: Iterable[Evaluation], directory: Path) -> None:
     """Write ``metrics.json``: ``{protocol: {probe set: figures}}``, whole or not at all."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     figures = {evaluation.protocol.id: evaluation.metrics for evaluation in evaluations}
-    _write(directory / "metrics.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    _write(Path(directory) / "metrics.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside and rename, so that nobody ever reads half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # A temporary file is the owner's alone; results are read by others too.
-        mask = os.umask(0)
-        os.umask(mask)
-        beside.chmod(0o666 & ~mask)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _percent(value: object) -> str:

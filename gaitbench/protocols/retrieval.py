@@ -1,4 +1,4 @@
-"""Ranks of the genuine gallery items of each probe, exactly and in blocks, and what follows from them.
+"""Exact ranks of the genuine gallery items of each probe, block by block, and their metrics.
 
 A *genuine* item shows the probe's subject. Its rank is one more than the number of gallery items
 that come before it, by distance and, at exactly equal distance, by their place in the gallery. So
@@ -18,8 +18,12 @@ Distance = Literal["euclidean", "l1", "cosine"]
 # Elements of one block of scores: 1 Mi entries of two bytes are what two cores keep in their
 # second-level caches, where a comparison costs a third of what it costs from memory.
 BLOCK_ELEMENTS = 1 << 20
-# The widest part of a gallery that one block takes.
-BLOCK_ITEMS = 8192
+# Flags of one byte are counted eight at a time, as a word of 64 bits.
+WORD = 8
+# The widest part of a gallery that one block takes, in whole words.
+BLOCK_ITEMS = 1024 * WORD
+# Rows that are prepared at a time: 512 x 384 in float64 is 1.5 MB.
+ROWS = 512
 # Pairs measured again at a time: both sides in float64 stay in the second-level cache.
 PAIRS = 512
 # A row with more doubtful items than this is cheaper to screen again in the next precision.
@@ -28,10 +32,18 @@ DOUBTS = 64
 COARSE_WORK = 1 << 31
 
 
+def pieces(rows: Tensor, size: int) -> list[Tensor]:
+    """Cut into pieces of ``size`` rows."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
 def unit_length(embeddings: Tensor) -> Tensor:
-    """Scale every row to unit length, u = e / max(|e|, 1e-12), in float64, rounded once to float32."""
-    wide = embeddings.double()
-    return (wide / wide.norm(dim=1, keepdim=True).clamp_min(1e-12)).float()
+    """Scale rows to unit length, u = e / max(|e|, 1e-12), in float64, rounded once to float32."""
+    parts = []
+    for part in pieces(embeddings, ROWS):
+        wide = part.double()
+        parts.append((wide / wide.norm(dim=1, keepdim=True).clamp_min(1e-12)).float())
+    return torch.cat(parts)
 
 
 def pair_distances(points: Tensor, left: Tensor, right: Tensor, distance: Distance) -> Tensor:
@@ -48,7 +60,8 @@ def pair_distances(points: Tensor, left: Tensor, right: Tensor, distance: Distan
         float64 of the shape of ``left``; exactly symmetric, and zero for equal rows.
     """
     parts = []
-    for a, b in zip(left.reshape(-1).split(PAIRS), right.reshape(-1).split(PAIRS), strict=True):
+    ends = (pieces(rows.reshape(-1), PAIRS) for rows in (left, right))
+    for a, b in zip(*ends, strict=True):
         difference = points[a].double().sub_(points[b])
         parts.append(difference.abs_().sum(1) if distance == "l1" else difference.square_().sum(1))
     return torch.cat(parts).view(left.shape) if parts else points.new_zeros(left.shape).double()
@@ -119,7 +132,7 @@ class Ranker:
         distance: see :func:`pair_distances`.
         screens: precisions of the screens, coarse to fine; chosen by the machine when ``None``.
         block: scores held at a time.
-        width: most gallery items in one block.
+        width: most gallery items in one block; a multiple of 8.
         doubts: most doubtful items of a probe that are measured before the next screen is tried.
     """
 
@@ -155,16 +168,18 @@ class Ranker:
         itself = genuine.itself[:, None]
         before -= ((itself >= 0) & ((own > 0) | (itself < genuine.items))).long()
 
-        width = min(len(gallery), self.width)
+        width = min(len(gallery) + -len(gallery) % WORD, self.width)
         open_rows = genuine.valid.any(1).nonzero()[:, 0]
         dtypes = self.dtypes or self._choose(len(probes) * len(gallery))
         with full_precision():
             for dtype in dtypes:
+                if not len(open_rows):
+                    break
                 doubts = None if dtype is dtypes[-1] else self.doubts
                 screen = self._screen(dtype)
-                right = screen.table[gallery]
+                right = screen.items(gallery)
                 left_over = []
-                for rows in open_rows.split(max(1, self.block // max(1, width))):
+                for rows in pieces(open_rows, max(1, self.block // max(1, width))):
                     counts, undecided = screen.count(
                         probes[rows],
                         gallery,
@@ -176,7 +191,7 @@ class Ranker:
                     )
                     before[rows] += counts.masked_fill_(undecided[:, None], 0)
                     left_over.append(rows[undecided])
-                open_rows = torch.cat(left_over) if left_over else open_rows
+                open_rows = torch.cat(left_over)
         last = torch.iinfo(torch.int64).max
         ranks = (before + 1).masked_fill_(~genuine.valid, last).sort(1).values
         return ranks.masked_fill_(ranks == last, 0)
@@ -237,21 +252,41 @@ class _Screen:
             self.table = points
             self.length = points.double().abs().sum(1)
             return
-        x = points - points.mean(0, dtype=torch.float64)
-        self.scale = float(x.norm(dim=1).max()) or 1.0
-        x /= self.scale
-        rounded = x.to(dtype)
-        self.half = x.square().sum(1) / 2
-        pieces, rest = [], -self.half
+        # Float64 in pieces of some rows, which stay in the cache.
+        parts = pieces(points, ROWS)
+        centre = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0)
+        centre /= len(points)
+        lengths = [(part - centre).norm(dim=1).max() for part in parts]
+        self.scale = float(torch.stack(lengths).max()) or 1.0
+        columns = [self._round((part - centre) / self.scale) for part in parts]
+        (
+            self.table,
+            self.half,
+            self.length,
+            self.rounded_length,
+            self.rounding,
+            self.bias_length,
+            self.bias_rounding,
+        ) = (torch.cat(column) for column in zip(*columns, strict=True))
+
+    def _round(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Right side of the product and the lengths in the bound, of some points in float64."""
+        rounded = x.to(self.dtype)
+        half = x.square().sum(1) / 2
+        summands, rest = [], -half
         for _ in range(3):
-            pieces.append(rest.to(dtype))
-            rest = rest - pieces[-1]
-        self.table = torch.cat([rounded, torch.stack([*pieces, torch.ones_like(pieces[0])], 1)], 1)
-        self.length = x.norm(dim=1)
-        self.rounded_length = rounded.double().norm(dim=1)
-        self.rounding = (x - rounded).norm(dim=1)
-        self.bias_length = sum((piece.double().abs() for piece in pieces), torch.zeros_like(rest))
-        self.bias_rounding = rest.abs()
+            summands.append(rest.to(self.dtype))
+            rest = rest - summands[-1]
+        bias = torch.stack(summands, 1)
+        return (
+            torch.cat([rounded, bias, torch.ones_like(bias[:, :1])], 1),
+            half,
+            x.norm(dim=1),
+            rounded.double().norm(dim=1),
+            (x - rounded).norm(dim=1),
+            bias.double().abs().sum(1),
+            rest.abs(),
+        )
 
     def count(
         self,
@@ -268,7 +303,7 @@ class _Screen:
         Args:
             probes: rows, int64 (P,).
             gallery: rows, int64 (G,).
-            right: ``self.table[gallery]``.
+            right: ``self.items(gallery)``.
             genuine: of these probes.
             own: float64 distances (P, K) of the genuine items.
             limit: most doubtful items of one block that are measured for a probe; ``None`` for all.
@@ -282,29 +317,34 @@ class _Screen:
         low_bits, high_bits = low.view(self.bits), high.view(self.bits)
         before = torch.zeros_like(items)
         undecided = torch.zeros_like(valid[:, 0])
-        for start in range(0, len(gallery), width):
-            part = right[start : start + width]
-            scores = self._scores(left, part)
-            bits = scores.view(self.bits)
+        for start in range(0, len(right), width):
+            bits = self._scores(left, right[start : start + width]).view(self.bits)
             for k in range(items.shape[1]):
-                above = _count(bits > high_bits[:, k, None])
-                doubtful = _count(bits >= low_bits[:, k, None]) - above
-                before[:, k] += above
-                here = valid[:, k] & (items[:, k] >= start) & (items[:, k] < start + len(part))
-                asked = doubtful > here
+                above = _words(bits > high_bits[:, k, None])
+                doubtful = _words(bits >= low_bits[:, k, None]) ^ above
+                before[:, k] += _count(above)
                 if limit is not None:
-                    undecided |= doubtful > limit
-                    asked &= ~undecided
-                rows = asked.nonzero()[:, 0]
-                if not len(rows):
-                    continue
-                row, item = self._between(scores, low[:, k, None], high[:, k, None], rows)
+                    undecided |= _count(doubtful) > limit
+                row, item = _places(doubtful)
                 item += start
+                place = items[row, k]
+                ask = (item != place) & ~undecided[row]
+                row, item, place = row[ask], item[ask], place[ask]
                 theirs = pair_distances(self.points, probes[row], gallery[item], self.distance)
-                mine, place = own[row, k], items[row, k]
+                mine = own[row, k]
                 first = (theirs < mine) | ((theirs == mine) & (item < place))
                 before[:, k] += torch.bincount(row[first], minlength=len(before))
         return before, undecided
+
+    def items(self, gallery: Tensor) -> Tensor:
+        """Right side of the product, filled up to whole words with items farther than any other."""
+        filling = torch.zeros_like(self.table[:1])
+        if self.distance == "l1":
+            filling += torch.inf
+        else:
+            # Scores lie between -1.5 and 0.5; this is the first piece of the bias.
+            filling[:, -4] = -8
+        return torch.cat([self.table[gallery], filling.expand(-len(gallery) % WORD, -1)])
 
     def _thresholds(
         self, probes: Tensor, gallery: Tensor, valid: Tensor, own: Tensor
@@ -350,33 +390,32 @@ class _Screen:
             return torch.cdist(left[:, :-1], right, p=1).neg_().sub_(left[:, -1:])
         return left @ right.T
 
-    @staticmethod
-    def _between(scores: Tensor, low: Tensor, high: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the scores that lie between two thresholds, for some rows."""
-        part = scores[asked]
-        row, column = ((part >= low[asked]) & (part <= high[asked])).nonzero(as_tuple=True)
-        return asked[row], column
+
+def _words(flags: Tensor) -> Tensor:
+    """Take eight flags, a byte each, as one word: bool (R, G) to int64 (R, G / 8)."""
+    return flags.view(torch.int64)
 
 
-def _count(flags: Tensor) -> Tensor:
-    """Count the true entries of each row, bool (R, G) to int64 (R,).
+def _count(words: Tensor) -> Tensor:
+    """Count the true flags of each row, (R, G / 8) to (R,).
 
-    Eight flags lie in one 64-bit word, so up to 255 words are added without a carry from one
-    byte to the next; this reads an eighth of what a sum over single flags does.
+    Up to 255 words are added without a carry from one byte to the next; this reads an eighth of
+    what a sum over single flags does.
     """
-    rows, columns = flags.shape
-    whole = columns // 8 * 8
-    total = flags[:, whole:].sum(1)
-    if not whole:
-        return total
-    words = flags[:, :whole].contiguous().view(torch.int64)
-    for part in words.split(255, dim=1):
-        total += part.sum(1, keepdim=True).view(torch.uint8).sum(1, dtype=torch.int64)
-    return total
+    width = words.shape[1]
+    parts = [words[:, at : at + 255].sum(1, keepdim=True) for at in range(0, width, 255)]
+    return torch.cat(parts, 1).view(torch.uint8).sum(1, dtype=torch.int64)
+
+
+def _places(words: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each true flag."""
+    row, word = words.nonzero(as_tuple=True)
+    hit, flag = words[row, word][:, None].view(torch.bool).nonzero(as_tuple=True)
+    return row[hit], word[hit] * WORD + flag
 
 
 def rank_within(k: int) -> Callable[[Tensor], Tensor]:
-    """Whether a genuine item is among the first ``k``; a function of ranks (P, K) with values (P,)."""
+    """Whether a genuine item is among the first ``k``; a function of ranks, (P, K) to (P,)."""
 
     def metric(ranks: Tensor) -> Tensor:
         return ((ranks > 0) & (ranks <= k)).any(1).double()
@@ -395,7 +434,7 @@ def average_precision(ranks: Tensor) -> Tensor:
 def inverse_negative_penalty(ranks: Tensor) -> Tensor:
     """K / r_K, the share of genuine items up to the hardest one; ranks (P, K) to (P,).
 
-    Source: Ye et al., Deep Learning for Person Re-identification, TPAMI 2021, equation 2.
+    Source: Ye et al., Deep Learning for Person Re-identification, TPAMI 2021, where it is called INP.
     """
     if not ranks.shape[1]:
         return ranks.new_zeros(len(ranks)).double()

@@ -1,4 +1,4 @@
-"""Verification: is this pair the same person? Equal error rate and acceptance at a false-accept rate.
+"""Verification, is this pair the same person: equal error rate, true-accept rates.
 
 Pairs are never sorted nor kept: their distances are counted in fine bins of equal width, block by
 block, and both error rates are read off the counts.
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaitbench.protocols.retrieval import BLOCK_ELEMENTS, Distance, Genuine, full_precision
+from gaitbench.protocols.retrieval import BLOCK_ELEMENTS, Distance, Genuine, full_precision, pieces
 
 BINS = 1 << 14
 """Bins between zero and the largest possible distance: the resolution of a threshold."""
@@ -58,9 +58,12 @@ class PairCounts:
         right, right_squares = self.points[gallery], self.squares[gallery]
         rows_at_once = max(1, BLOCK_ELEMENTS // max(1, len(gallery)))
         with full_precision():
-            for rows in torch.arange(len(probes), device=probes.device).split(rows_at_once):
+            for rows in pieces(torch.arange(len(probes), device=probes.device), rows_at_once):
                 bins = self._bins(probes[rows], right, right_squares)
-                groups, local = self.groups[probes[rows]].unique_consecutive(return_inverse=True)
+                owners = self.groups[probes[rows]]
+                first = torch.ones_like(owners, dtype=torch.bool)
+                first[1:] = owners[1:] != owners[:-1]
+                groups, local = owners[first], first.cumsum(0) - 1
                 valid, itself = genuine.valid[rows], genuine.itself[rows]
                 row, column = valid.nonzero(as_tuple=True)
                 own = bins[row, genuine.items[rows][row, column]]

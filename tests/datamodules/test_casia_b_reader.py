@@ -7,21 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaitbench.datamodules import casia_b
-from gaitbench.datamodules.casia_b import (
-    COLUMNS,
-    EXPECTED,
-    INFO,
-    SUBJECTS,
-    TRAIN_SUBJECTS,
-    casia_b_sources,
-    read_casia_b,
-)
+from gaitbench.datamodules import casia_b_reader
+from gaitbench.datamodules.casia_b import EXPECTED, SUBJECTS, TRAIN_SUBJECTS
+from gaitbench.datamodules.casia_b_reader import COLUMNS, casia_b_sources, read_casia_b
 from gaitbench.errors import InputError
 from gaitbench.skeleton import OPENPOSE18
-from gaitbench.store import SequenceStore, cached_store, fingerprint
+from gaitbench.store import SequenceStore, StoreInfo, cached_store, fingerprint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gaitgraph"
+INFO = StoreInfo("casia_b", "pose", "coco17", "pixels, confidence")
 CSV = GOLDEN / "casia-b_pose_coco.csv"
 HEADER = ",".join(COLUMNS)
 POSE = ",".join(f"{10 + i}.5" for i in range(51))
@@ -119,7 +113,7 @@ def golden_lines() -> list[str]:
 
 @pytest.mark.parametrize("block", [1 << 12, 1 << 20])
 def test_shuffled_rows_give_the_same_sequences(golden, tmp_path, monkeypatch, block):
-    monkeypatch.setattr(casia_b, "BLOCK", block)
+    monkeypatch.setattr(casia_b_reader, "BLOCK", block)
     header, *lines = golden_lines()
     np.random.default_rng(0).shuffle(lines)
     store = read(write(tmp_path / "shuffled.csv", header, *lines), tmp_path)
@@ -144,7 +138,7 @@ def test_shuffled_rows_give_the_same_sequences(golden, tmp_path, monkeypatch, bl
     ids=["lf", "unended", "bare", "deep", "blank", "blank-end", "bom", "background", "gzip"],
 )
 def test_spellings_give_the_same_store(golden, tmp_path, monkeypatch, change):
-    monkeypatch.setattr(casia_b, "BLOCK", 50_000)
+    monkeypatch.setattr(casia_b_reader, "BLOCK", 50_000)
     path = tmp_path / "poses"
     path.write_bytes(change(CSV.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r\n")))
     store = read(path, tmp_path)
@@ -153,7 +147,7 @@ def test_spellings_give_the_same_store(golden, tmp_path, monkeypatch, change):
 
 
 def test_a_block_smaller_than_a_line(golden, tmp_path, monkeypatch):
-    monkeypatch.setattr(casia_b, "BLOCK", 300)
+    monkeypatch.setattr(casia_b_reader, "BLOCK", 300)
     store = read(write(tmp_path / "some.csv", *golden_lines()[:100]), tmp_path)
     np.testing.assert_array_equal(store.frames, golden.frames[:99])
 
@@ -288,7 +282,7 @@ BAD |= {
 
 @pytest.mark.parametrize("fault", BAD)
 def test_bad_input_is_named_in_one_sentence(tmp_path, monkeypatch, fault):
-    monkeypatch.setattr(casia_b, "BLOCK", 100_000)
+    monkeypatch.setattr(casia_b_reader, "BLOCK", 100_000)
     text, message = BAD[fault]
     path = tmp_path / "a.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -300,7 +294,7 @@ def test_bad_input_is_named_in_one_sentence(tmp_path, monkeypatch, fault):
 
 
 def test_the_line_is_counted_over_blocks_and_files(golden, tmp_path, monkeypatch):
-    monkeypatch.setattr(casia_b, "BLOCK", 10_000)
+    monkeypatch.setattr(casia_b_reader, "BLOCK", 10_000)
     lines = golden_lines()
     bad = lines.copy()
     bad[2999] += "x"
@@ -332,3 +326,16 @@ def test_a_changed_table_is_read_again(tmp_path):
     write(path, HEADER, row(), row(frame=2))
     assert len(read(path, tmp_path / "cache").frames) == 2
     assert not before.exists()
+
+
+def test_a_bar_for_long_readings_on_terminals_only(golden, tmp_path, monkeypatch, capsys):
+    read(CSV, tmp_path / "short")
+    monkeypatch.setattr(casia_b_reader, "LONG", 1000)
+    read(CSV, tmp_path / "no terminal")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert len(read(CSV, tmp_path / "terminal")) == len(golden)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "reading poses" in err

@@ -1,0 +1,180 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gaitbench.protocols.retrieval import (
+    METRICS,
+    Ranker,
+    find_genuine,
+    full_precision,
+    pair_distances,
+    ranks_of_matrix,
+    unit_length,
+)
+
+SCREENS = [
+    ("euclidean", None),
+    ("euclidean", (torch.float32,)),
+    ("euclidean", (torch.bfloat16, torch.float32)),
+    ("euclidean", (torch.bfloat16,)),
+    ("l1", None),
+]
+
+
+def sorted_ranks(points, subjects, probes, gallery, distance) -> list[list[int]]:
+    """Sort the whole gallery of each probe by float64 distances and look the genuine items up."""
+    result = []
+    for probe in probes.tolist():
+        difference = points[gallery].double() - points[probe].double()
+        distances = difference.abs() if distance == "l1" else difference.square()
+        distances = distances.sum(1).tolist()
+        places = [j for j in range(len(gallery)) if gallery[j] != probe]
+        places.sort(key=lambda j: (distances[j], j))
+        result.append(
+            [r for r, j in enumerate(places, 1) if subjects[gallery[j]] == subjects[probe]]
+        )
+    return result
+
+
+def filled(ranks: Tensor) -> list[list[int]]:
+    return [[rank for rank in row if rank] for row in ranks.tolist()]
+
+
+@pytest.mark.parametrize(("distance", "screens"), SCREENS)
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    dim=st.integers(1, 40),
+    spread=st.sampled_from([1e-3, 1.0, 1e4]),
+    offset=st.sampled_from([0.0, 1.0, 1e3]),
+    grid=st.booleans(),
+)
+def test_screened_ranks_equal_sorting_in_float64(
+    distance, screens, seed, dim, spread, offset, grid
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.randn(40, dim, generator=generator) * spread
+    if grid:  # many exact ties
+        points = (points / spread).round() * spread
+    points += offset
+    subjects = torch.randint(0, 6, (40,), generator=generator).sort().values
+    probes = torch.randperm(40, generator=generator)[:20]
+    gallery = torch.randperm(40, generator=generator)[:27].sort().values
+    genuine = find_genuine(subjects, probes, gallery)
+    expected = sorted_ranks(points, subjects, probes, gallery, distance)
+    for sizes in ({}, {"block": 16, "width": 8, "doubts": 1}):
+        ranker = Ranker(points, distance, screens=screens, **sizes)
+        assert filled(ranker.ranks(probes, gallery, genuine)) == expected
+
+
+def test_coarse_screen_decides_most_and_agrees_with_sorting_at_a_real_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    people = torch.randn(300, 384, generator=generator)
+    noisy = [people + 2 * torch.randn(300, 384, generator=generator) for _ in range(4)]
+    points = unit_length(torch.stack(noisy, 1).reshape(1200, 384))
+    subjects = torch.arange(300).repeat_interleave(4)
+    probes, gallery = torch.arange(0, 1200, 2), torch.arange(1, 1200, 2)
+    genuine = find_genuine(subjects, probes, gallery)
+    measured = 0
+
+    def counting(points, left, right, distance) -> Tensor:
+        nonlocal measured
+        measured += left.numel()
+        return pair_distances(points, left, right, distance)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gaitbench.protocols.retrieval.pair_distances", counting)
+        ranker = Ranker(points, "euclidean", screens=(torch.bfloat16, torch.float32))
+        ranks = ranker.ranks(probes, gallery, genuine)
+    assert filled(ranks) == sorted_ranks(points, subjects, probes, gallery, "euclidean")
+    assert measured < 600 * 600 / 10
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_scores_err_by_less_than_the_bound(dtype) -> None:
+    generator = torch.Generator().manual_seed(1)
+    points = torch.randn(200, 64, generator=generator) + 3
+    points[0] *= 20
+    ranker = Ranker(points, "euclidean")
+    screen = ranker._screen(dtype)
+    probes, gallery = torch.arange(100), torch.arange(100, 200)
+    valid = torch.ones(100, 1, dtype=torch.bool)
+    own = pair_distances(points, probes, gallery, "euclidean")[:, None]
+    left, low, high = screen._thresholds(probes, gallery, valid, own)
+    scores = screen._scores(left, screen.items(gallery))[:, :100].double()
+    exact = pair_distances(
+        points, probes[:, None].expand(100, 100), gallery.expand(100, 100), "euclidean"
+    )
+    # Whatever is above the upper threshold is nearer, whatever is below the lower one farther.
+    assert (exact < own)[scores > high.double()].all()
+    assert (exact > own)[scores < low.double()].all()
+    assert (low >= 0).all()
+    assert (high.double() - low.double()).max() < (0.03 if dtype == torch.bfloat16 else 1e-3)
+
+
+def test_equal_embeddings_are_ranked_by_their_place() -> None:
+    points = torch.ones(6, 3)
+    subjects = torch.tensor([0, 0, 1, 1, 2, 2])
+    probes, gallery = torch.tensor([0, 2, 4]), torch.tensor([1, 3, 5])
+    ranks = Ranker(points, "euclidean").ranks(
+        probes, gallery, find_genuine(subjects, probes, gallery)
+    )
+    assert ranks.tolist() == [[1], [2], [3]]
+
+
+def test_a_probe_is_no_item_of_its_own_gallery() -> None:
+    points = torch.tensor([[0.0], [1.0], [5.0], [0.5]])
+    subjects = torch.tensor([0, 0, 0, 1])
+    everyone = torch.arange(4)
+    genuine = find_genuine(subjects, everyone, everyone)
+    ranks = Ranker(points, "euclidean").ranks(everyone, everyone, genuine)
+    assert filled(ranks) == [[2, 3], [2, 3], [1, 3], []]
+
+
+def test_gallery_out_of_order_is_refused() -> None:
+    with pytest.raises(ValueError, match="ordered by subject"):
+        find_genuine(torch.tensor([0, 1]), torch.tensor([0]), torch.tensor([1, 0]))
+
+
+def test_ranks_of_a_matrix_agree() -> None:
+    generator = torch.Generator().manual_seed(3)
+    points = torch.randn(30, 5, generator=generator).round()
+    subjects = torch.arange(30) // 5
+    everyone = torch.arange(30)
+    genuine = find_genuine(subjects, everyone, everyone)
+    matrix = pair_distances(
+        points, everyone[:, None].expand(30, 30), everyone.expand(30, 30), "euclidean"
+    )
+    expected = Ranker(points, "euclidean").ranks(everyone, everyone, genuine)
+    assert ranks_of_matrix(matrix, genuine).equal(expected)
+
+
+def test_metrics_by_hand() -> None:
+    # nearest to farthest: genuine at 1 and 4; at 7; none at all
+    ranks = torch.tensor([[1, 4], [7, 0], [0, 0]])
+    values = {name: metric(ranks).tolist() for name, metric in METRICS.items()}
+    assert values["rank1"] == [1, 0, 0]
+    assert values["rank5"] == [1, 0, 0]
+    assert values["rank10"] == [1, 1, 0]
+    assert values["map"] == pytest.approx([(1 / 1 + 2 / 4) / 2, 1 / 7, 0])
+    assert values["minp"] == pytest.approx([2 / 4, 1 / 7, 0])
+
+
+def test_metrics_of_no_genuine_item_at_all_are_zero() -> None:
+    for metric in METRICS.values():
+        assert metric(torch.zeros(3, 0, dtype=torch.int64)).tolist() == [0, 0, 0]
+
+
+def test_unit_length() -> None:
+    points = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    torch.testing.assert_close(unit_length(points), torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
+def test_full_precision_is_restored() -> None:
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(KeyError), full_precision():
+        assert torch.get_float32_matmul_precision() == "highest"
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == before
