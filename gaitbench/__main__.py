@@ -1,6 +1,5 @@
 """The installed command ``gaitbench``: picks what to run before anything heavy is imported."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 

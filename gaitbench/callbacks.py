@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from gaitbench.draw import view_heat_map
+from gaitbench.draw import save_figure, view_heat_map
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.protocols import Evaluation, Protocol, evaluate, write_metrics
@@ -67,8 +68,8 @@ class EmbeddingCollector(pl.Callback):
             if faulty.any():
                 name = describe(table.iloc[int(faulty.nonzero()[0])])
                 raise InputError(
-                    f"{int(faulty.sum())} of {len(faulty)} embeddings are not finite, the first that"
-                    f" of sequence {name}; look at its poses, or lower model.learning_rate if the"
+                    f"{int(faulty.sum())} of {len(faulty)} embeddings are not finite, the first"
+                    f" that of sequence {name}; look at its poses, or lower model.learning_rate if the"
                     " training loss is not finite either"
                 )
             figures = self.on_embeddings(trainer, pl_module, embeddings, table)
@@ -176,11 +177,11 @@ class ProtocolEvaluation(EmbeddingCollector):
             for protocol in self._protocols
         ]
         figures = {
-            f"{evaluation.protocol.id}/{probes}/{metric}": float(value)
+            f"{evaluation.protocol.id}/{probes}/{metric}": value
             for evaluation in evaluations
             for probes, metrics in evaluation.metrics.items()
             for metric, value in metrics.items()
-            if metric in ("rank1", "map")
+            if metric in ("rank1", "map") and isinstance(value, float)
         }
         if not training:
             directory = run_directory(trainer)
@@ -201,8 +202,9 @@ class ProtocolEvaluation(EmbeddingCollector):
             return
         board = trainer.logger.experiment
         stage = "val" if training else str(trainer.state.fn.value)  # type: ignore[union-attr]
-        figure = view_heat_map(evaluation.table, evaluation.protocol.id)
-        board.add_figure(f"{stage}/{evaluation.protocol.id}", figure, trainer.global_step)
+        figure = heat_map(evaluation)
+        if figure is not None:
+            board.add_figure(f"{stage}/{evaluation.protocol.id}", figure, trainer.global_step)
         if self.projector and not training:
             labels = ["subject", "condition", "number", "view"]
             board.add_embedding(
@@ -226,14 +228,21 @@ def chosen_protocols(known: Any, names: list[str]) -> list[Protocol]:
     return [known[name] for name in names]
 
 
+def heat_map(evaluation: Evaluation) -> Figure | None:
+    """Rank-1 by gallery and probe view; None where the protocol pools the gallery's views."""
+    if evaluation.protocol.gallery_views == "pooled":
+        return None
+    return view_heat_map(evaluation.table, evaluation.protocol.id)
+
+
 def publish(evaluations: list[Evaluation], directory: Path) -> None:
     """Print the tables, and write them with their heat maps and ``metrics.json``."""
     for evaluation in evaluations:
         print(f"\n{evaluation.to_markdown()}")
         evaluation.write(directory)
-        figure = view_heat_map(evaluation.table, evaluation.protocol.id)
-        with written_whole(directory / "tables" / f"{evaluation.protocol.id}.png") as path:
-            figure.savefig(path, format="png", dpi=120)
+        figure = heat_map(evaluation)
+        if figure is not None:
+            save_figure(figure, directory / "tables" / f"{evaluation.protocol.id}.png")
     write_metrics(evaluations, directory)
 
 
@@ -271,7 +280,7 @@ EMBEDDINGS, SEQUENCES = "embeddings.npy", "sequences.csv"
 def write_predictions(
     directory: Path, embeddings: NDArray[np.float32], sequences: pd.DataFrame
 ) -> None:
-    """Write ``embeddings.npy`` (N, D) float32 and ``sequences.csv``, whose line i describes row i."""
+    """Write ``embeddings.npy`` (N, D) float32 and ``sequences.csv``, line i for row i."""
     table = sequences.rename(columns={"length": "frames"}).drop(columns="start")
     labels = ["subject", "condition", "number", "view", "frames"]
     table = table[labels + [name for name in table.columns if name not in labels]]

@@ -50,7 +50,7 @@ class GaitCLI(LightningCLI):
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         if self.datamodule_class is not datamodules.GaitDataModule:
-            parser.set_defaults({"data": {"class_path": self.datamodule_class.__name__}})
+            parser.set_defaults({"data": {"class_path": self._datamodule_class.__name__}})
 
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
@@ -134,7 +134,7 @@ CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A Lightning checkpoint's content, read without unpickling anything but tensors and plain data.
+    """A Lightning checkpoint's content: tensors and plain data, nothing else is unpickled.
 
     Raises:
         InputError: if there is none or it is something else.
@@ -144,14 +144,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        # torch advises to switch its safeguard off, at length
+        why = "it holds more than tensors" if "weights_only" in str(error) else "no torch file"
         raise InputError(
-            f"{path} is no checkpoint that can be read safely ({str(error).splitlines()[0]}); name a "
-            ".ckpt file that `fit` has written"
+            f"{path} is no checkpoint that can be read safely ({why}); name a .ckpt file that `fit` "
+            "has written"
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(
-            f"{path} is a torch file but no checkpoint: it lacks state_dict; name a .ckpt file that "
-            "`fit` has written"
+            f"{path} is a torch file but no checkpoint: it lacks state_dict; name a .ckpt file "
+            "that `fit` has written"
         )
     return content
 

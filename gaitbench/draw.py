@@ -4,7 +4,6 @@ Figures are built on the Agg canvas without pyplot, so nothing global is touched
 is needed; they are returned for the caller to change, and `save_figure` writes them.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from gaitbench.files import written_whole
 from gaitbench.skeleton import Skeleton
 
 LEFT, RIGHT, MIDDLE = "#d1495b", "#2e6f95", "#4a4a4a"
@@ -41,18 +41,13 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format of the name's ending, beside first and then in place.
+    """Write a figure whole or not at all, in the format of the name's ending.
 
-    The folder is made if it is not there.
+    Raises:
+        InputError: if it cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
+    with written_whole(path) as beside:
         figure.savefig(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 
@@ -228,16 +223,11 @@ def animate_poses(
         buffer = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
         pixels = Image.fromarray(np.asarray(buffer)).convert("RGB")
         images.append(pixels.quantize(palette=palette, dither=Image.Dither.NONE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as beside:
         images[0].save(
             beside, format="GIF", save_all=True, append_images=images[1:],
             duration=max(20, round(100 / fps) * 10), loop=0, disposal=1, optimize=False,
         )  # fmt: skip
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

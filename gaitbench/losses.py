@@ -15,8 +15,8 @@ class SupervisedContrastive(nn.Module):
     Args:
         temperature: of the softmax.
 
-    Source: Khosla et al. 2020, arXiv 2004.11362, equation 2, with the negative Euclidean distance of
-    Teepe et al. 2022, arXiv 2204.07855, in place of the dot product.
+    Source: Khosla et al. 2020, arXiv 2004.11362, equation 2, with the negative Euclidean distance
+    of Teepe et al. 2022, arXiv 2204.07855, in place of the dot product.
     """
 
     def __init__(self, temperature: float) -> None:
@@ -25,7 +25,8 @@ class SupervisedContrastive(nn.Module):
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        return self.loss(embedding, subject)
+        loss: Tensor = self.loss(embedding, subject)
+        return loss
 
 
 class PairContrastive(nn.Module):
@@ -43,4 +44,5 @@ class PairContrastive(nn.Module):
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        return self.loss(embedding, subject)
+        loss: Tensor = self.loss(embedding, subject)
+        return loss

@@ -1,8 +1,8 @@
 """Which sequences make up each batch: indices from labels, no dataset.
 
-Every batch is a pure function of (seed, epoch, position in the epoch), whatever the number of workers,
-so a run repeats and resumes exactly. Each process of a distributed run takes its share of the same
-global batch, and all processes make the same number of steps.
+Every batch is a pure function of (seed, epoch, position in the epoch), whatever the number of
+workers, so a run repeats and resumes exactly. Each process of a distributed run takes its share of
+the same global batch, and all processes make the same number of steps.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gaitbench.batch import BatchRequest, Rows
 from gaitbench.errors import InputError
+
 
 def process_rank() -> tuple[int, int]:
     """Number of this process and how many there are."""

@@ -20,7 +20,6 @@ Sources:
     Bell, Brand and Pedersen 1989 (Human Movement Science 8): spacing of the hip joints.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedWriter
@@ -33,6 +32,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
+from gaitbench.files import written_whole
 from gaitbench.skeleton import COCO17
 
 Array = NDArray[np.float64]
@@ -809,22 +809,11 @@ def synthesize_casia_b(
     """
     numbers = casia_b_subjects(subjects)
     path = Path(out) / "casia-b_pose_coco.csv"
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     header = ["image_name", *(f"{j}_{c}" for j in COCO17.joints for c in ("x", "y", "conf"))]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(beside, "wb") as file:
-                file.write((",".join(header) + "\n").encode())
-                for number in numbers:
-                    _write_subject(file, number, seed, sequences, views, detector)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); name a folder that can be written"
-        ) from error
+    with written_whole(path) as beside, beside.open("wb") as file:
+        file.write((",".join(header) + "\n").encode())
+        for number in numbers:
+            _write_subject(file, number, seed, sequences, views, detector)
     return path
 
 

@@ -44,10 +44,12 @@ def evaluate(args: Sequence[str]) -> None:
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples over subjects")
     given = parser.parse_args(args)
-    from gaitbench import datamodules, protocols
+    from gaitbench import protocols
     from gaitbench.callbacks import chosen_protocols, publish, read_predictions
+    from gaitbench.datamodules import DATASETS
 
-    chosen = chosen_protocols(datamodules.PROTOCOLS, given.protocol)
+    known = {name: protocol for data in DATASETS for name, protocol in data.protocols.items()}
+    chosen = chosen_protocols(known, given.protocol)
     embeddings, sequences = read_predictions(given.directory)
     publish(
         [

@@ -18,10 +18,10 @@ _POWERS_OF_THREE = 3 ** np.arange(20, dtype=np.int64)
 def padded_to_source(positions: Indices, lengths: Indices, size: int) -> Indices:
     """Frame of the sequence that stands at each position of the sequence padded by reflection.
 
-    A sequence longer than ``size`` is its own padding. Otherwise d = size + 1 - L frames are missing,
-    a = ceil(d / 2), b = floor(d / 2) + 1; the frame list f becomes reversed(f) + f + reversed(f)
-    as often as it is shorter than a or b (edge frames repeat; a and b stay); and the padding is
-    reversed(f[1..a-1]) + f + reversed(f[..len(f)-2]), cut to ``size``. Edges are not repeated at
+    A sequence longer than ``size`` is its own padding. Otherwise d = size + 1 - L frames are
+    missing, a = ceil(d / 2), b = floor(d / 2) + 1; the frame list f becomes reversed(f) + f +
+    reversed(f) as often as it is shorter than a or b (edge frames repeat; a and b stay); and the
+    padding is reversed(f[1..a-1]) + f + reversed(f[..len(f)-2]), cut to ``size``. Edges are not repeated at
     the two outer reflections, and very short sequences lie off-centre.
 
     Args:
@@ -83,7 +83,7 @@ class Window:
 
         Source: authors' code of Teepe et al. 2022, arXiv 2204.07855, for order and bounds.
         """
-        random = np.random.RandomState(seed)  # noqa: NPY002 (see above)
+        random = np.random.RandomState(seed)
         words = random.randint(0, 2**32, size=(len(lengths), 2), dtype=np.uint32).astype(np.int64)
         padded = np.maximum(lengths, self.size)
         spare = padded - self.size

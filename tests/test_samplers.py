@@ -46,7 +46,7 @@ def test_subject_batches_hold_p_subjects_and_k_sequences(p: int, k: int, epoch: 
         assert (by_subject == by_subject[:, :1]).all()
         assert len(set(by_subject[:, 0])) == p
         for subject, drawn in zip(by_subject[:, 0], rows.reshape(p, k), strict=True):
-            have = (SUBJECTS == subject).sum()
+            have = (subject == SUBJECTS).sum()
             assert len(set(drawn)) == min(k, have)
             _, repeats = np.unique(drawn, return_counts=True)
             assert repeats.max() - repeats.min() <= 1
@@ -65,7 +65,7 @@ def test_conditions_are_spread_evenly() -> None:
     sampler = SubjectBatches(rows, subjects, 2 * 6, 6, conditions)
     for batch in batches(sampler):
         for drawn in batch.reshape(2, 6):
-            assert sorted(conditions[drawn]) == [0, 0, 1, 1, 2, 2]
+            assert np.sort(conditions[drawn]).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_shares_of_processes_make_up_the_global_batch(monkeypatch: pytest.MonkeyPatch) -> None:

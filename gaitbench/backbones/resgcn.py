@@ -202,6 +202,7 @@ class ResGCN(nn.Module):
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.fcn.weight, std=0.001)
+        nn.init.zeros_(self.fcn.bias)
         # bottlenecks start as their residual; with attention the authors leave them alone
         for module in self.modules():
             if isinstance(module, BottleneckBlock) and module.att is None:

@@ -3,4 +3,7 @@
 from gaitbench.datamodules.base import GaitDataModule
 from gaitbench.datamodules.casia_b import CasiaB
 
-__all__ = ["CasiaB", "GaitDataModule"]
+DATASETS: tuple[type[GaitDataModule], ...] = (CasiaB,)
+"""All of them, for tools that look something up by name."""
+
+__all__ = ["DATASETS", "CasiaB", "GaitDataModule"]

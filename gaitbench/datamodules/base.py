@@ -54,11 +54,11 @@ class SequenceWindows(Dataset[GaitBatch]):
         """The batch asked for, in one gather."""
         rows, seed = request
         frames = self.store.gather(rows, self.window.draw(self.length[rows], seed))
-        subject = self.subject[rows]
-        return GaitBatch(*map(torch.from_numpy, (frames, subject, rows)), seed)
+        subject = torch.from_numpy(self.subject[rows])
+        return GaitBatch(torch.from_numpy(frames), subject, torch.from_numpy(rows), seed)
 
 
-def _as_it_is(batch: GaitBatch) -> GaitBatch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
@@ -71,9 +71,9 @@ class GaitDataModule(pl.LightningDataModule):
         frames: frames of a window, S; shorter sequences are padded by reflection.
         cache: folder of the stores that are built from it.
         validation: ``none`` keeps all training subjects for training; ``held_out`` sets the last
-            ``held_out`` share of them (in the order of their names) aside; ``test`` validates on the
-            test subjects, as some published runs did: a checkpoint chosen by it is chosen on test
-            data.
+            ``held_out`` share of them (in the order of their names) aside; ``test`` validates on
+            the test subjects, as some published runs did: a checkpoint chosen by it is chosen on
+            test data.
         held_out: share of the training subjects set aside.
         predict: which subjects ``predict`` embeds.
         min_frames: leave out sequences with fewer frames, in test too (GaitGraph: 61).
@@ -157,9 +157,7 @@ class GaitDataModule(pl.LightningDataModule):
         """The store of the sources; built first if it is missing, stale or damaged."""
         if self.store is None:
             info = StoreInfo(self.dataset, self.frame_kind, self.skeleton, self.units)
-            mark = fingerprint(
-                self.sources(), skeleton=self.skeleton, reader=self.reader_version
-            )
+            mark = fingerprint(self.sources(), skeleton=self.skeleton, reader=self.reader_version)
             self.store = cached_store(
                 self.cache, self.dataset, mark, self.read, info, source=self.path
             )
@@ -246,9 +244,7 @@ class GaitDataModule(pl.LightningDataModule):
             )
         else:
             sampler = RandomBatches(rows, self.batch_size, seed)
-        window = Window(
-            self.frames, "random", self.augmentation.reverse, self.augmentation.shuffle
-        )
+        window = Window(self.frames, "random", self.augmentation.reverse, self.augmentation.shuffle)
         return self._loader(sampler, window)
 
     def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:

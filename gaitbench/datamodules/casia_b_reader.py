@@ -1,6 +1,5 @@
 """Reader of the CASIA-B pose tables that GaitGraph's authors released."""
 
-
 from __future__ import annotations
 
 import gzip

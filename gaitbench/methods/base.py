@@ -52,8 +52,10 @@ class GaitMethod(pl.LightningModule):
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embedding that is compared: (B, T, V, C) to (B, D), or wider with augmentation."""
+        embedding: Tensor
         if not self.tta:
-            return self(frames)
+            embedding = self(frames)
+            return embedding
         views = (frames, *(view(frames) for view in self.test_time_views))
         return torch.cat(self(torch.cat(views)).chunk(len(views)), dim=1)
 

@@ -65,7 +65,7 @@ class GaitGraph2(GaitMethod):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Poses (B, T, V, 3) in pixels with confidence to embeddings (B, D), not normalised."""
-        embedding, _ = self.backbone(self.network_input(frames))
+        embedding: Tensor = self.backbone(self.network_input(frames))[0]
         return embedding
 
     def network_input(self, frames: Tensor) -> Tensor:

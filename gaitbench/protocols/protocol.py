@@ -4,7 +4,7 @@ A protocol says who is gallery and who is probe by the values of columns. Views 
 taken from the data, so that a protocol holds for any set of cameras and any split.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -192,7 +192,7 @@ def evaluate(
         if not in_set.any():
             continue
         parts: list[Trials] = []
-        counts: list[tuple[Floats, ...]] = []
+        counts: list[Floats] = []
         for view, probes, gallery in _cells(protocol, table, in_gallery, in_set):
             left = torch.from_numpy(probes).to(device)
             right = torch.from_numpy(gallery).to(device)
@@ -214,7 +214,7 @@ def evaluate(
                     np.flatnonzero(admitted) if admitted is not None else np.arange(len(probes))
                 ).to(device)
                 part = Genuine(*(getattr(genuine, f)[keep] for f in ("items", "valid", "itself")))
-                counts.append(counter.count(left[keep], right, part))
+                counts = _sums(counts, counter.count(left[keep], right, part))
         trials = Trials.join(parts) if parts else None
         if trials is None:
             continue
@@ -238,9 +238,7 @@ def evaluate(
         kept[name] = counted
         metrics[name] = _figures(counted, bootstrap, seed)
         if counter is not None:
-            metrics[name] |= _verification(
-                [np.sum(c, axis=0) for c in zip(*counts, strict=True)], bootstrap, seed
-            )
+            metrics[name] |= _verification(counts, bootstrap, seed)
         metrics[name] |= {
             "n": len(np.unique(counted.probe)),
             "trials": len(counted),
@@ -401,6 +399,13 @@ def _figures(trials: Trials, bootstrap: int, seed: int) -> Figures:
         _put(figures, name, column)
     _put(figures, "rank1_per_subject", mean_of_subjects(weights, subject, trials.values[:, 0]))
     return figures
+
+
+def _sums(totals: list[Floats], addends: Iterable[Floats]) -> list[Floats]:
+    """Add each array to its total; there may be no totals yet."""
+    if not totals:
+        return list(addends)
+    return [total + addend for total, addend in zip(totals, addends, strict=True)]
 
 
 def _verification(counts: list[Floats], bootstrap: int, seed: int) -> Figures:

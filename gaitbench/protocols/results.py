@@ -64,7 +64,9 @@ class Evaluation:
             same = (cells["gallery_view"] == cells["probe_view"]).fillna(False)
             cells = cells[~same.astype(bool)]
         sets = [name for name in self.metrics if name != OVERALL]
-        means = cells.pivot_table("value", "probe_set", "probe_view", aggfunc="mean").reindex(sets)
+        views = sorted({*cells["probe_view"].dropna(), *cells["gallery_view"].dropna()})
+        means = cells.pivot_table("value", "probe_set", "probe_view", aggfunc="mean")
+        means = means.reindex(index=sets, columns=views)
         means.columns = pd.Index([str(name) for name in means.columns])
         means["mean"] = pd.Series({name: self.metrics[name]["rank1"] for name in sets})
         means.index = pd.Index([self.labels.get(name, name) for name in sets], name="probe set")

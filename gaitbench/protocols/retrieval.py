@@ -434,7 +434,7 @@ def average_precision(ranks: Tensor) -> Tensor:
 def inverse_negative_penalty(ranks: Tensor) -> Tensor:
     """K / r_K, the share of genuine items up to the hardest one; ranks (P, K) to (P,).
 
-    Source: Ye et al., Deep Learning for Person Re-identification, TPAMI 2021, where it is called INP.
+    Source: Ye et al., Deep Learning for Person Re-identification, TPAMI 2021 (there INP).
     """
     if not ranks.shape[1]:
         return ranks.new_zeros(len(ranks)).double()

@@ -9,7 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaitbench.protocols.retrieval import BLOCK_ELEMENTS, Distance, Genuine, full_precision, pieces
+from gaitbench.protocols.retrieval import (
+    BLOCK_ELEMENTS,
+    ROWS,
+    Distance,
+    Genuine,
+    full_precision,
+    pieces,
+)
 
 BINS = 1 << 14
 """Bins between zero and the largest possible distance: the resolution of a threshold."""
@@ -37,10 +44,10 @@ class PairCounts:
     """
 
     def __init__(self, points: Tensor, distance: Distance, groups: Tensor) -> None:
-        centred = points.double() - points.mean(0, dtype=torch.float64)
         self.distance, self.groups = distance, groups
-        self.points = centred.float()
-        length = centred.abs().sum(1) if distance == "l1" else centred.norm(dim=1)
+        centre = points.mean(0, dtype=torch.float64)
+        self.points = torch.cat([(part - centre).float() for part in pieces(points, ROWS)])
+        length = self.points.norm(dim=1, p=1 if distance == "l1" else 2)
         self.squares = self.points.square().sum(1)
         self.upper = 2 * float(length.max()) or 1.0
         self.num_groups = int(groups.max()) + 1

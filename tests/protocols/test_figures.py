@@ -34,7 +34,10 @@ def test_means_of_resamples_against_a_loop() -> None:
         for m in range(2):
             groups = []
             for g in np.unique(group):
-                cells = [values[[t for t in drawn if cell[t] == c], m] for c in np.flatnonzero(group == g)]
+                cells = [
+                    values[[t for t in drawn if cell[t] == c], m]
+                    for c in np.flatnonzero(group == g)
+                ]
                 means = [c.mean() for c in cells if len(c)]
                 if means:
                     groups.append(np.mean(means))

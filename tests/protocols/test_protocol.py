@@ -58,12 +58,12 @@ def loops(embeddings, table, protocol):
         points = points.astype(np.float32).astype(np.float64)
 
     def rows(selection):
-        return [
-            i for i in range(len(table)) if all(table[c][i] in v for c, v in selection.items())
-        ]
+        return [i for i in range(len(table)) if all(table[c][i] in v for c, v in selection.items())]
 
     gallery = rows(protocol.gallery)
-    galleries = sorted({table.view[g] for g in gallery}) if protocol.gallery_views == "each" else [-1]
+    galleries = (
+        sorted({table.view[g] for g in gallery}) if protocol.gallery_views == "each" else [-1]
+    )
     cells: dict = {}
     unmatched: dict = {}
     for name, selection in protocol.probes.items():
@@ -123,7 +123,9 @@ def test_against_loops(kind, seed) -> None:
         people: dict = {}
         for t in trials:
             people.setdefault(t["subject"], []).append(t["rank1"])
-        assert figures["rank1_per_subject"] == pytest.approx(np.mean([*map(np.mean, people.values())]))
+        assert figures["rank1_per_subject"] == pytest.approx(
+            np.mean([*map(np.mean, people.values())])
+        )
         assert figures["trials"] == len(trials)
         assert figures["n"] == len({t["probe"] for t in trials})
         missing = len(unmatched.get((name, False), []))

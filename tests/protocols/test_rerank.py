@@ -27,9 +27,7 @@ def literal(points, num_probes, k1, k2, weight):
                 whole |= half
         raw = [math.exp(-d[i][j]) if j in whole else 0.0 for j in range(n)]
         vectors.append([x / sum(raw) for x in raw])
-    mean = [
-        [sum(vectors[j][m] for j in nearest[i][:k2]) / k2 for m in range(n)] for i in range(n)
-    ]
+    mean = [[sum(vectors[j][m] for j in nearest[i][:k2]) / k2 for m in range(n)] for i in range(n)]
     result = []
     for i in range(num_probes):
         row = []

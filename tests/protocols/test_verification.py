@@ -81,7 +81,12 @@ def test_counts_against_measuring_each_pair(distance, block, monkeypatch) -> Non
     probes, gallery = torch.arange(2, 28), torch.arange(0, 30, 2)
     counter = PairCounts(points, distance, subjects)
     fine = counter.count(probes, gallery, find_genuine(subjects, probes, gallery))
-    expected = [np.zeros(BINS), np.zeros(BINS), np.zeros((6, COARSE_BINS)), np.zeros((6, COARSE_BINS))]
+    expected = [
+        np.zeros(BINS),
+        np.zeros(BINS),
+        np.zeros((6, COARSE_BINS)),
+        np.zeros((6, COARSE_BINS)),
+    ]
     norm = 1 if distance == "l1" else 2
     for p in probes.tolist():
         for g in gallery.tolist():

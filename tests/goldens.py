@@ -1,0 +1,44 @@
+"""Numbers of the authors' programs: how the files of tests/golden are read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gaitbench.skeleton import COCO17, OPENPOSE18
+
+GAITGRAPH = Path(__file__).parent / "golden" / "gaitgraph"
+LAYOUTS = {"coco": COCO17, "oumvlp": OPENPOSE18}
+
+
+def golden(name: str) -> dict[str, Any]:
+    """All arrays of a golden file of GaitGraph."""
+    with np.load(GAITGRAPH / f"{name}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def recipe_weights(data: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dict that a golden file was made with: drawn tensor by tensor from its seed."""
+    state = {}
+    for i, (name, shape) in enumerate(json.loads(str(data["keys"]))):
+        random = np.random.RandomState(int(data["wseed"]) + i)
+        if name.endswith("num_batches_tracked"):
+            value: Any = np.zeros((), np.int64)
+        elif name.split(".")[-1] == "A":
+            value = LAYOUTS[str(data["layout"])].adjacency()
+        elif name.endswith(("running_mean", "bias")):
+            value = 0.1 * random.standard_normal(shape)
+        elif name.endswith("running_var"):
+            value = 0.5 + random.random_sample(shape)
+        elif name.endswith(".edge"):
+            value = 1 + 0.2 * random.standard_normal(shape)
+        elif len(shape) == 1:
+            value = 0.6 + 0.8 * random.random_sample(shape)
+        else:
+            value = random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        value = data.get(f"override/{name}", value)
+        state[name] = torch.as_tensor(value if value.dtype == np.int64 else value.astype("f4"))
+    return state

@@ -1,0 +1,344 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gaitbench import synthetic
+from gaitbench.__main__ import run
+from gaitbench.cli import one_sentence, read_checkpoint, stored_settings
+from gaitbench.methods import GaitGraph2
+from tests.conftest import SMALL, Bench, newest_run
+
+DIM = 128  # of casia_b.yaml
+METRICS = ("rank1", "rank5", "rank10", "map", "minp", "eer", "tar_at_far_0.01", "tar_at_far_0.001")
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = read_checkpoint(checkpoint)["state_dict"]
+    return found
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two nests of plain values and tensors are equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def embeddings(run: Path) -> np.ndarray:
+    return np.load(run / "predictions" / "embeddings.npy", allow_pickle=False)
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    """The method's settings that a run says it has used."""
+    import yaml
+
+    found: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
+    return found
+
+
+# ------------------------------------------------------------------------------ what a run leaves
+
+
+def test_fit_leaves_a_checkpoint_that_is_safe_to_load(checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    assert content["epoch"] == 1
+    assert content["gaitbench"]["method"] == "GaitGraph2"
+    assert content["gaitbench"]["skeleton"] == "coco17"
+    assert content["hyper_parameters"]["learning_rate"] == 0.002
+    assert not {"tta", "skeleton"} & set(content["hyper_parameters"])
+    run = checkpoint.parents[1]
+    assert (run / "config.yaml").is_file()
+    assert list(run.glob("events.out.tfevents.*"))
+
+
+def test_test_leaves_metrics_and_tables(bench: Bench, checkpoint: Path) -> None:
+    found = bench("test", f"--ckpt_path={checkpoint}")
+    metrics = json.loads((found / "metrics.json").read_text())
+    assert set(metrics) == {"casia_b.cross_view", "casia_b.gaitgraph2"}
+    assert list(metrics["casia_b.cross_view"]) == ["NM", "BG", "CL"]
+    assert list(metrics["casia_b.gaitgraph2"]) == ["NM", "BG", "CL", "overall"]
+    for probes in metrics["casia_b.cross_view"].values():
+        assert probes["n"] == 4  # one walk of two people, two views
+        assert probes["unmatched"] == 0
+        for name in METRICS:
+            low, high = probes[f"{name}_ci95"]
+            assert 0 <= low <= high <= 1
+            assert 0 <= probes[name] <= 1
+    assert not (found / "predictions").exists()
+
+    for protocol, content in metrics.items():
+        table = pd.read_csv(found / "tables" / f"{protocol}.csv", dtype=str)
+        assert ",".join(table) == "probe_set,gallery_view,probe_view,metric,value,n"
+        cell = table[(table["metric"] == "rank1") & (table["probe_set"] == "NM")]
+        cell = cell.dropna(subset=["gallery_view", "probe_view"])
+        values = {(g, p): float(v) for g, p, v in cell.iloc[:, [1, 2, 4]].to_numpy()}
+        assert {("0", "90"), ("90", "0")} <= set(values)
+        mean = (values["0", "90"] + values["90", "0"]) / 2
+        assert content["NM"]["rank1"] == pytest.approx(mean)
+        assert "| rank-1 (%) | 0 | 90 | mean |" in (found / "tables" / f"{protocol}.md").read_text()
+        assert r"\begin{tabular}" in (found / "tables" / f"{protocol}.tex").read_text()
+        assert (found / "tables" / f"{protocol}.png").read_bytes().startswith(b"\x89PNG")
+    assert not [p for p in found.rglob(".*")]
+
+
+def test_test_prints_the_table(
+    bench: Bench, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = bench("test", f"--ckpt_path={checkpoint}")
+    shown = capsys.readouterr().out
+    for table in (found / "tables").glob("*.md"):
+        assert table.read_text().strip() in shown
+    assert f"written to {found}" in shown
+
+
+def test_predict_leaves_embeddings_and_their_labels(bench: Bench, checkpoint: Path) -> None:
+    found = bench("predict", f"--ckpt_path={checkpoint}", "--model.tta=false")
+    values = embeddings(found)
+    assert values.dtype == np.float32
+    assert values.shape == (20, DIM)
+    labels = pd.read_csv(found / "predictions" / "sequences.csv", dtype={"subject": str})
+    assert list(labels)[:5] == ["subject", "condition", "number", "view", "frames"]
+    assert "start" not in labels
+    assert set(labels["subject"]) == {"075", "076"}
+    assert len(labels) == 20
+    assert (found / "metrics.json").is_file()
+    assert (found / "tables").is_dir()
+
+
+@pytest.mark.parametrize(("who", "people"), [("train", ["001", "002"]), ("all", None)])
+def test_predict_embeds_whom_it_is_told_to(
+    who: str, people: list[str] | None, bench: Bench, checkpoint: Path
+) -> None:
+    found = bench("predict", f"--ckpt_path={checkpoint}", f"--data.predict={who}")
+    labels = pd.read_csv(found / "predictions" / "sequences.csv", dtype=str)
+    assert sorted(set(labels["subject"])) == (people or ["001", "002", "075", "076"])
+    assert len(embeddings(found)) == len(labels)
+
+
+def test_predictions_go_where_they_are_told_to(bench: Bench, checkpoint: Path) -> None:
+    elsewhere = bench.out / "else" / "where"
+    found = bench("predict", f"--ckpt_path={checkpoint}", f"--predictions.dir={elsewhere}")
+    assert sorted(p.name for p in elsewhere.iterdir()) == ["embeddings.npy", "sequences.csv"]
+    assert not (found / "predictions").exists()
+
+
+def test_protocols_can_be_chosen(bench: Bench, checkpoint: Path) -> None:
+    chosen = "--evaluation.protocols=[casia_b.pooled,casia_b.first_walk]"
+    found = bench("test", f"--ckpt_path={checkpoint}", chosen, "--evaluation.distance=cosine")
+    metrics = json.loads((found / "metrics.json").read_text())
+    assert set(metrics) == {"casia_b.pooled", "casia_b.first_walk"}
+
+
+def test_runs_say_nothing_that_users_cannot_act_on(
+    bench: Bench, checkpoint: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    bench("fit", "--data.validation=test")
+    for command in ("validate", "test", "predict"):
+        bench(command, "--data.validation=test", f"--ckpt_path={checkpoint}")
+    assert [str(w.message) for w in recwarn] == []
+
+
+# ------------------------------------------------------- results do not depend on how they are run
+
+
+def test_table_does_not_depend_on_the_batch_size(bench: Bench, checkpoint: Path) -> None:
+    found = {
+        (
+            bench("test", f"--ckpt_path={checkpoint}", f"--data.eval_batch_size={size}")
+            / "metrics.json"
+        ).read_bytes()
+        for size in (1, 7, 256)
+    }
+    assert len(found) == 1
+
+
+def test_same_seed_same_weights(bench: Bench, checkpoint: Path) -> None:
+    def fitted(seed: int, *more: str) -> dict[str, torch.Tensor]:
+        short = ("--trainer.max_epochs=1", "--model.backbone=resgcn-n21-r8")
+        found = bench("fit", *short, f"--seed_everything={seed}", *more)
+        return weights(found / "checkpoints" / "last.ckpt")
+
+    first = fitted(1)
+    assert same(first, fitted(1))
+    assert not same(first, fitted(2))
+
+
+def test_resumed_training_is_the_unbroken_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in the third epoch, of which the settings know nothing, and a fit from last.ckpt."""
+    settings = ("--trainer.max_epochs=4", "--data.sequences_per_subject=4")
+    whole = bench("fit", *settings) / "checkpoints" / "last.ckpt"
+
+    class Crash(Exception):
+        pass
+
+    def crash(method: GaitGraph2, batch: Any, batch_idx: int) -> None:
+        if method.current_epoch == 2 and batch_idx == 1:
+            raise Crash
+
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(GaitGraph2, "on_train_batch_start", crash, raising=False)
+        bench("fit", *settings)
+    broken = newest_run(bench.out) / "checkpoints" / "last.ckpt"
+    assert broken != whole
+    assert read_checkpoint(broken)["epoch"] == 1
+
+    resumed = bench("fit", *settings, f"--ckpt_path={broken}") / "checkpoints" / "last.ckpt"
+    assert resumed != broken
+    one, other = read_checkpoint(whole), read_checkpoint(resumed)
+    assert one["epoch"] == other["epoch"] == 3
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert same(one[part], other[part]), part
+    assert not same(one["state_dict"], weights(broken))
+
+
+def test_two_processes_judge_like_one(bench: Bench, checkpoint: Path) -> None:
+    """20 sequences in batches of 7: the shares of the last batch repeat some."""
+    shared = ("--trainer.devices=2", "--trainer.strategy=ddp", "--data.eval_batch_size=7")
+    one = bench("predict", f"--ckpt_path={checkpoint}")
+    two = bench.out / "two"
+    words = bench.words("predict", f"--ckpt_path={checkpoint}", *shared)
+    done = subprocess.run(
+        [sys.executable, "-m", "gaitbench", *words, f"--trainer.default_root_dir={two}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    both = newest_run(two)
+    assert (both / "metrics.json").read_bytes() == (one / "metrics.json").read_bytes()
+    assert (both / "predictions" / "sequences.csv").read_bytes() == (
+        one / "predictions" / "sequences.csv"
+    ).read_bytes()
+    np.testing.assert_allclose(embeddings(both), embeddings(one), atol=1e-5)
+
+
+# ------------------------------------------------------------ settings that a checkpoint brings in
+
+
+def test_checkpoint_brings_its_settings(bench: Bench, checkpoint: Path) -> None:
+    """Without a config, the method comes from the checkpoint."""
+    small = [word for word in SMALL if not word.startswith("--data.frames")]
+    words = ["test", "--data=CasiaB", *bench.here, "--data.frames=8", *small]
+    assert run([*words, f"--ckpt_path={checkpoint}"]) == 0
+    used = settings_of(newest_run(bench.out))
+    assert used["learning_rate"] == 0.002
+    assert used["temperature"] == 0.05
+    with_config = bench("test", f"--ckpt_path={checkpoint}")
+    assert json.loads((with_config / "metrics.json").read_text()) == json.loads(
+        (bench.out / "lightning_logs" / "version_0" / "metrics.json").read_text()
+    )
+
+
+def test_users_settings_win_over_those_of_the_checkpoint(bench: Bench, checkpoint: Path) -> None:
+    used = settings_of(bench("test", f"--ckpt_path={checkpoint}", "--model.learning_rate=0.5"))
+    assert used["learning_rate"] == 0.5
+    assert used["temperature"] == 0.01  # said by the config
+
+
+def test_learning_rate_of_the_command_line_is_trained_with(bench: Bench, checkpoint: Path) -> None:
+    """Lightning 2.5.5 to 2.6.6 would train on with the stored one."""
+    more = ("--trainer.max_epochs=3", "--model.learning_rate=0.1", "--model.weight_decay=0.25")
+    found = bench("fit", f"--ckpt_path={checkpoint}", *more)
+    assert settings_of(found)["learning_rate"] == 0.1
+    content = read_checkpoint(found / "checkpoints" / "last.ckpt")
+    assert content["hyper_parameters"]["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_augmentation_of_the_command_line_is_what_happens(
+    command: str, bench: Bench, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same checkpoint, trained with tta false, with and without: different embeddings."""
+    widths = []
+    embed = GaitGraph2.embed
+
+    def watched(method: GaitGraph2, frames: torch.Tensor) -> torch.Tensor:
+        embedding = embed(method, frames)
+        widths.append(embedding.shape[1])
+        return embedding
+
+    monkeypatch.setattr(GaitGraph2, "embed", watched)
+    found = {
+        tta: bench(command, f"--ckpt_path={checkpoint}", f"--model.tta={tta}")
+        for tta in ("true", "false")
+    }
+    assert widths == [3 * DIM, DIM]
+    if command == "predict":
+        wide, plain = embeddings(found["true"]), embeddings(found["false"])
+        np.testing.assert_allclose(wide[:, :DIM], plain, atol=1e-5)
+
+
+def test_ckpt_path_of_a_yaml_loads_the_weights(bench: Bench, checkpoint: Path) -> None:
+    named = bench.out / "named.yaml"
+    named.write_text(f"ckpt_path: {checkpoint}\n")
+    one = bench("predict", f"--config={named}")
+    other = bench("predict", f"--ckpt_path={checkpoint}")
+    assert np.array_equal(embeddings(one), embeddings(other))
+
+
+def test_stored_settings_are_those_of_the_method(checkpoint: Path) -> None:
+    found = stored_settings(["test", "--ckpt_path", str(checkpoint)])
+    assert found["class_path"].rpartition(".")[2] == "GaitGraph2"
+    assert found["init_args"]["learning_rate"] == 0.002
+    assert not [name for name in found["init_args"] if name.startswith("_")]
+    assert stored_settings(["test", f"--ckpt_path={checkpoint}"]) == found
+    for words in (["fit"], ["test", "--ckpt_path", "best"], ["test", "--ckpt_path=last"]):
+        assert stored_settings(words) == {}
+
+
+# --------------------------------------------------------------------------------------- learning
+
+
+def test_learning_beats_chance(tmp_path: Path) -> None:
+    """Walkers differ in build and gait; 36 steps on six of them tell four others apart."""
+    people = synthetic.synthesize_casia_b(
+        tmp_path, 10, 0, sequences={"nm": (1, 2, 3, 5), "bg": (1,), "cl": (1,)}, views=(72, 90, 108)
+    )
+    bench = Bench(people, tmp_path / "cache", tmp_path)
+    found = bench(
+        "fit",
+        "--data.validation=test",
+        "--data.frames=16",
+        "--data.batch_size=24",
+        "--data.sequences_per_subject=4",
+        "--model.learning_rate=0.002",
+        "--trainer.max_epochs=12",
+        "--trainer.check_val_every_n_epoch=12",
+    )
+    judged = bench("test", f"--ckpt_path={found}/checkpoints/last.ckpt", "--data.frames=16")
+    metrics = json.loads((judged / "metrics.json").read_text())["casia_b.cross_view"]
+    chance = 1 / 4
+    print(metrics["NM"]["rank1"], metrics["BG"]["rank1"], metrics["CL"]["rank1"])
+    assert metrics["NM"]["rank1"] > 3 * chance
+
+
+# ------------------------------------------------------------------------------ words about errors
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("Parser key \"model\":\n  Option 'temprature' is not accepted", "model.temprature is no setting"),
+        ("unrecognized arguments: --nonsense 1", "--nonsense is no setting"),
+        ("Parser key \"data.batch_size\":\n  Expected a <class 'int'>. Got value: x",
+         "data.batch_size: Expected a <class 'int'>. Got value: x"),
+        ("something else\n\n  of two lines", "something else of two lines"),
+    ],
+)  # fmt: skip
+def test_one_sentence_keeps_what_can_be_mended(message: str, sentence: str) -> None:
+    assert one_sentence(message) == sentence

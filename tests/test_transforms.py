@@ -1,0 +1,224 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from gaitbench.geometry import reflect, swap_sides
+from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
+from gaitbench.transforms import PoseAugmentation
+from gaitbench.windows import Window
+from tests.goldens import golden
+
+GOLDEN = golden("transforms")
+SEED = int(GOLDEN["rng_seed"])
+
+
+def only(**settings: object) -> PoseAugmentation:
+    """An augmentation with everything off but what is given."""
+    nothing = {"reverse": 0.0, "swap_sides": 0.0, "joint_noise": 0.0, "point_noise": 0.0}
+    return PoseAugmentation(**{**nothing, "move": (0.0, 0.0), **settings})  # type: ignore[arg-type]
+
+
+EVERYTHING = PoseAugmentation(mirror=0.5, scale=0.2)
+
+
+def seeded(seed: int = SEED) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def poses(*shape: int, seed: int = 0) -> Tensor:
+    pose = torch.rand(*shape, 3, generator=seeded(seed))
+    return pose * torch.tensor([320.0, 240.0, 1.0])
+
+
+def same_poses(batch: int, time: int = 6) -> Tensor:
+    return poses(1, time, 17).expand(batch, -1, -1, -1)
+
+
+# What the reference draws. Its files hold output or output - input of one sequence of 80 frames.
+
+
+def test_joint_noise_is_the_references() -> None:
+    pose = torch.from_numpy(GOLDEN["rng_in"])[None]
+    change = only(joint_noise=0.1)(pose, COCO17, seeded()) - pose
+    np.testing.assert_allclose(change[0], GOLDEN["rng_jointnoise_0.1"], rtol=0, atol=5e-5)
+
+
+def test_point_noise_is_the_references() -> None:
+    pose = torch.from_numpy(GOLDEN["rng_in"])[None]
+    found = only(point_noise=0.05)(pose, COCO17, seeded())
+    np.testing.assert_allclose(found[0], GOLDEN["rng_pointnoise_0.05"], rtol=1e-6, atol=1e-5)
+
+
+def test_move_is_the_references() -> None:
+    pose = torch.from_numpy(GOLDEN["rng_in"])[None]
+    change = only(move=(3.0, 1.0))(pose, COCO17, seeded()) - pose
+    np.testing.assert_allclose(change[0], GOLDEN["rng_randommove_3_1"], rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("seed", [20240, 20241, 20242])
+def test_training_pipeline_is_the_references(seed: int) -> None:
+    pose = torch.from_numpy(GOLDEN["rng_in"])
+    augmentation = PoseAugmentation()
+    window = Window(60, "random", augmentation.reverse, augmentation.shuffle)
+    (frames,) = window.draw(np.array([len(pose)]), seed)
+    # the reference goes on with the generator that has drawn direction and place of the window
+    generator = seeded(seed)
+    torch.rand(1, generator=generator)
+    torch.randint(0, 20, (1,), generator=generator)
+    found = augmentation(pose[None, frames], COCO17, generator)[0]
+    expected = GOLDEN[f"rng_train_pipeline_seed{seed}"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+
+
+def test_point_noise_has_the_references_statistics() -> None:
+    noise = only(point_noise=0.05)(torch.full((64, 40, 17, 3), 0.5), COCO17, seeded()) - 0.5
+    found = torch.stack((noise.amin((0, 1, 2)), noise.amax((0, 1, 2)), noise.std((0, 1, 2))), dim=1)
+    expected = GOLDEN["stat_pointnoise_0.05_min_max_std_xyc"]
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+# What every augmentation keeps.
+
+VARIANTS = [
+    PoseAugmentation(),
+    EVERYTHING,
+    only(),
+    only(swap_sides=1.0),
+    only(mirror=1.0),
+    only(joint_noise=0.1),
+    only(point_noise=0.05),
+    only(move=(3.0, 1.0)),
+    only(scale=0.1),
+]
+
+
+@pytest.mark.parametrize("augmentation", VARIANTS)
+@pytest.mark.parametrize("skeleton", [COCO17, OPENPOSE18], ids=lambda s: s.name)
+def test_the_input_is_not_written_to(augmentation: PoseAugmentation, skeleton: Skeleton) -> None:
+    pose = poses(5, 7, skeleton.num_joints)
+    before = pose.clone()
+    for seed in range(4):  # with and without a swap
+        found = augmentation(pose, skeleton, seeded(seed))
+        assert found.shape == pose.shape and found.dtype == pose.dtype
+        assert torch.equal(pose, before)
+
+
+@pytest.mark.parametrize("augmentation", VARIANTS)
+def test_confidence_stays_a_share(augmentation: PoseAugmentation) -> None:
+    pose = poses(8, 20, 17)
+    pose[:, ::2, :, 2] = 0
+    pose[:, 1::4, :, 2] = 1
+    confidence = augmentation(pose, COCO17, seeded())[..., 2]
+    assert confidence.min() >= 0 and confidence.max() <= 1
+
+
+@pytest.mark.parametrize("augmentation", [PoseAugmentation(), EVERYTHING])
+def test_the_same_seed_gives_the_same_walks(augmentation: PoseAugmentation) -> None:
+    pose = poses(4, 6, 17)
+    first, again = (augmentation(pose, COCO17, seeded(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, augmentation(pose, COCO17, seeded(4)))
+
+
+def test_only_the_generator_given_is_drawn_from() -> None:
+    state = torch.get_rng_state()
+    EVERYTHING(poses(4, 6, 17), COCO17, seeded())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_nothing_is_changed_or_drawn_when_all_is_off() -> None:
+    pose, generator = poses(4, 6, 17), seeded()
+    assert torch.equal(only()(pose, COCO17, generator), pose)
+    assert torch.equal(generator.get_state(), seeded().get_state())
+
+
+# Each line for itself.
+
+
+@pytest.mark.parametrize(("name", "change"), [("swap_sides", swap_sides), ("mirror", reflect)])
+def test_probabilities(name: str, change: Callable[[Tensor, Skeleton], Tensor]) -> None:
+    pose = same_poses(4000, 2)
+    changed = change(pose, COCO17)
+    assert torch.equal(only(**{name: 1.0})(pose, COCO17, seeded()), changed)
+    found = only(**{name: 0.25})(pose, COCO17, seeded())
+    was_changed = (found == changed).all(dim=(1, 2, 3))
+    was_kept = (found == pose).all(dim=(1, 2, 3))
+    assert (was_changed ^ was_kept).all()
+    assert 0.22 < was_changed.float().mean() < 0.28
+
+
+def test_noise_of_joints_is_uniform_and_the_same_in_all_frames() -> None:
+    pose = same_poses(1500)
+    change = only(joint_noise=0.4)(pose, COCO17, seeded()) - pose
+    torch.testing.assert_close(change, change[:, :1].expand_as(change), rtol=0, atol=1e-4)
+    assert (change[..., 2] == 0).all()
+    assert_uniform(change[:, 0, :, 0], 0.4)
+    assert_uniform(change[:, 0, :, 1], 0.4)
+    assert (change[:, 0, 0] != change[:, 0, 1]).any(dim=1).all()
+
+
+def test_noise_of_points_is_uniform_everywhere() -> None:
+    pose = torch.full((60, 30, 17, 3), 0.5)
+    change = only(point_noise=0.4)(pose, COCO17, seeded()) - pose
+    for channel in range(3):
+        assert_uniform(change[..., channel], 0.4)
+    flat = change.flatten(0, 2)
+    assert torch.corrcoef(flat.T).fill_diagonal_(0).abs().max() < 0.03
+    assert torch.corrcoef(change[:, :2, 0, 0].T)[0, 1].abs() < 0.5
+
+
+def test_a_move_shifts_the_whole_walk() -> None:
+    pose = same_poses(4000)
+    change = only(move=(3.0, 1.0))(pose, COCO17, seeded()) - pose
+    first = change[:, :1, :1].expand_as(change)
+    torch.testing.assert_close(change, first, rtol=0, atol=1e-4)
+    assert (change[..., 2] == 0).all()
+    assert_uniform(change[:, 0, 0, 0], 3.0)
+    assert_uniform(change[:, 0, 0, 1], 1.0)
+    sideways = only(move=(3.0, 0.0))(pose, COCO17, seeded())
+    assert torch.equal(sideways[..., 1:], pose[..., 1:])
+
+
+def test_scaling_keeps_the_mean_and_the_form() -> None:
+    pose = same_poses(1500)
+    found = only(scale=0.2)(pose, COCO17, seeded())
+    middle = pose[..., :2].mean(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close(found[..., :2].mean(dim=(1, 2), keepdim=True), middle)
+    assert torch.equal(found[..., 2], pose[..., 2])
+    spread = [(p[..., :2] - middle).square().sum(dim=(1, 2, 3)).sqrt() for p in (found, pose)]
+    factor = spread[0] / spread[1]
+    assert_uniform(factor - 1, 0.2)
+    expected = middle + factor[:, None, None, None] * (pose[..., :2] - middle)
+    torch.testing.assert_close(found[..., :2], expected, rtol=0, atol=1e-3)
+
+
+def assert_uniform(values: Tensor, width: float) -> None:
+    """Within [-width, width] apart from rounding, and spread as a uniform draw is."""
+    assert values.abs().max() <= width + 1e-4
+    values = values.flatten() / width
+    tolerance = 4 / len(values) ** 0.5
+    assert values.mean().abs() < tolerance
+    assert (values.square().mean() - 1 / 3).abs() < tolerance
+    assert values.abs().max() > 0.95
+
+
+@pytest.mark.parametrize("augmentation", VARIANTS[5:])
+def test_each_walk_of_a_batch_has_its_own_draw(augmentation: PoseAugmentation) -> None:
+    found = augmentation(same_poses(6), COCO17, seeded())
+    for i in range(6):
+        for j in range(i):
+            assert not torch.equal(found[i], found[j])
+
+
+def test_swaps_are_drawn_before_noise_and_a_move_last() -> None:
+    """The order matters for repeating a run: the draws of later lines follow those of earlier."""
+    pose = same_poses(3)
+    generator = seeded()
+    step = only(swap_sides=0.5)(pose, COCO17, generator)
+    step = only(joint_noise=0.1)(step, COCO17, generator)
+    step = only(point_noise=0.05)(step, COCO17, generator)
+    step = only(move=(3.0, 1.0))(step, COCO17, generator)
+    assert torch.equal(PoseAugmentation()(pose, COCO17, seeded()), step)
