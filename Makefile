@@ -6,8 +6,16 @@ READY := .venv/.ready
 
 .PHONY: demo test lint bench clean
 
+CONFIGS := --config configs/gaitgraph2/casia_b.yaml --config configs/gaitgraph2/demo.yaml
+
 demo: $(READY)
-	$(BIN)/python demo.py
+	rm -rf demo/run
+	$(BIN)/gaitbench synthesize casia-b demo --subjects 20 --seed 0
+	$(BIN)/python gait_casia_b.py fit $(CONFIGS)
+	$(BIN)/python gait_casia_b.py test $(CONFIGS) --ckpt_path demo/run/checkpoints/last.ckpt
+	$(BIN)/gaitbench animate casia-b demo --cache demo/cache --out demo/walkers.gif \
+		--walks 001-nm-01-000 001-nm-01-090 075-cl-01-054 075-bg-01-090
+	@echo "Look at demo/run/tables/casia_b.cross_view.png and demo/walkers.gif"
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

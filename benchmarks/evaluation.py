@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gaitbench.datamodules.casia_b_protocols import CROSS_VIEW
+from gaitbench.datamodules.casia_b import CROSS_VIEW
 from gaitbench.protocols import Protocol, evaluate
 
 LARGE = Protocol(

@@ -16,8 +16,7 @@ from torch import Tensor
 from gaitbench.draw import save_figure, view_heat_map
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
-from gaitbench.protocols import Evaluation, Protocol, evaluate, write_metrics
-from gaitbench.protocols.retrieval import Distance
+from gaitbench.protocols import Distance, Evaluation, Protocol, evaluate, write_metrics
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +68,8 @@ class EmbeddingCollector(pl.Callback):
                 name = describe(table.iloc[int(faulty.nonzero()[0])])
                 raise InputError(
                     f"{int(faulty.sum())} of {len(faulty)} embeddings are not finite, the first"
-                    f" that of sequence {name}; look at its poses, or lower model.learning_rate if the"
-                    " training loss is not finite either"
+                    f" that of sequence {name}; look at its poses, or lower model.learning_rate if"
+                    " the training loss is not finite either"
                 )
             figures = self.on_embeddings(trainer, pl_module, embeddings, table)
         return trainer.strategy.broadcast(figures)
@@ -171,6 +170,7 @@ class ProtocolEvaluation(EmbeddingCollector):
                 protocol,
                 distance=self.distance,
                 rerank=self.rerank,
+                verification=not training,
                 bootstrap=0 if training else self.bootstrap,
                 device=embeddings.device,
             )

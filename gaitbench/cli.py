@@ -58,6 +58,8 @@ class GaitCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             parser.set_defaults(return_predictions=False)  # they are written to files
+        elif subcommand != "fit":
+            parser.set_defaults(verbose=False)  # the protocols' tables say it better
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -147,8 +149,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # torch advises to switch its safeguard off, at length
         why = "it holds more than tensors" if "weights_only" in str(error) else "no torch file"
         raise InputError(
-            f"{path} is no checkpoint that can be read safely ({why}); name a .ckpt file that `fit` "
-            "has written"
+            f"{path} is no checkpoint that can be read safely ({why}); name a .ckpt file that "
+            "`fit` has written"
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(

@@ -21,8 +21,8 @@ def padded_to_source(positions: Indices, lengths: Indices, size: int) -> Indices
     A sequence longer than ``size`` is its own padding. Otherwise d = size + 1 - L frames are
     missing, a = ceil(d / 2), b = floor(d / 2) + 1; the frame list f becomes reversed(f) + f +
     reversed(f) as often as it is shorter than a or b (edge frames repeat; a and b stay); and the
-    padding is reversed(f[1..a-1]) + f + reversed(f[..len(f)-2]), cut to ``size``. Edges are not repeated at
-    the two outer reflections, and very short sequences lie off-centre.
+    padding is reversed(f[1..a-1]) + f + reversed(f[..len(f)-2]), cut to ``size``. Edges are not
+    repeated at the two outer reflections, and very short sequences lie off-centre.
 
     Args:
         positions: (B, N), 0 up to ``max(length, size) - 1``.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gaitbench.datamodules.casia_b_protocols import PROTOCOLS
+from gaitbench.datamodules.casia_b import PROTOCOLS
 from gaitbench.protocols import Evaluation, Protocol, evaluate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gaitgraph"

@@ -1,0 +1,474 @@
+"""What every dataset shares, on an invented one whose poses say where they are from."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from gaitbench.batch import BatchRequest, GaitBatch
+from gaitbench.datamodules.base import GaitDataModule, SequenceWindows, Split
+from gaitbench.errors import InputError
+from gaitbench.geometry import fill_empty_joints
+from gaitbench.samplers import RandomBatches, SubjectBatches
+from gaitbench.store import StoreWriter
+from gaitbench.transforms import PoseAugmentation
+from gaitbench.windows import Window
+
+PEOPLE = ("ann", "ben", "cat", "dan", "eva", "yan", "zoe", "stranger")
+CONDITIONS = ("nm", "nm", "bg", "cl")  # of each person's walks
+LENGTHS = (30, 12, 8, 3, 9, 20, 11)  # in turn
+
+
+def invented_table() -> pd.DataFrame:
+    """Four walks a person."""
+    table = pd.DataFrame(
+        [
+            {"subject": subject, "condition": condition, "number": i + 1, "view": 18 * i}
+            for subject in PEOPLE
+            for i, condition in enumerate(CONDITIONS)
+        ]
+    )
+    length = np.resize(LENGTHS, len(table))
+    table.insert(0, "start", np.cumsum(length) - length)
+    table.insert(1, "length", length)
+    return table
+
+
+TABLE = invented_table()
+LENGTH = TABLE["length"].to_numpy()
+
+
+class Invented(GaitDataModule):
+    """x of a joint is 100 times its row, y its frame; joint 3 is empty in every frame."""
+
+    dataset = "invented"
+    skeleton = "coco17"
+    reader_version = 1
+    # absent has no sequence, and the order is not that of the alphabet
+    splits: ClassVar = {
+        "usual": Split(("eva", "absent", "ann", "ben", "cat", "dan"), ("yan", "zoe")),
+        "nobody": Split(("absent",), ("absent too",)),
+    }
+    protocols: ClassVar = {}
+    default_protocols = ()
+    expected: ClassVar = {("nm", 0): 9, ("nm", 18): 8, ("bg", 36): 8, ("cl", 54): 8}
+
+    def __init__(self, path: Path, **settings: Any) -> None:
+        given = {"split": "usual", "frames": 10, "batch_size": 6, "eval_batch_size": 3}
+        super().__init__(str(path / "source"), cache=str(path / "cache"), **{**given, **settings})
+
+    def sources(self) -> list[Path]:
+        return [self.path]
+
+    def read(self, writer: StoreWriter) -> None:
+        poses = np.zeros((LENGTH.sum(), 17, 3), np.float32)
+        poses[..., 0] = 100 * (np.repeat(np.arange(len(TABLE)), LENGTH) + 1)[:, None]
+        poses[..., 1] = np.concatenate([np.arange(n) for n in LENGTH])[:, None]
+        poses[..., 2] = 0.5
+        poses[:, 3] = 0
+        writer.append(poses)
+        writer.finish(TABLE)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("invented")
+    (place / "source").write_text("of invented people")
+    return place
+
+
+def prepared(place: Path, stage: str = "fit", **settings: Any) -> Invented:
+    data = Invented(place, **settings)
+    data.setup(stage)
+    return data
+
+
+def people(data: Invented, part: str) -> list[str]:
+    return sorted(data.sequences["subject"].iloc[data.rows[part]].unique())
+
+
+def epoch(loader: Any, number: int = 0) -> list[GaitBatch]:
+    loader.batch_sampler.sampler.set_epoch(number)
+    return list(loader)
+
+
+def same(first: list[GaitBatch], second: list[GaitBatch]) -> bool:
+    return len(first) == len(second) and all(
+        a.seed == b.seed and all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+# Splits.
+
+
+def test_the_split_decides_who_trains_and_who_is_tested(place: Path) -> None:
+    data = prepared(place)
+    assert people(data, "train") == ["ann", "ben", "cat", "dan", "eva"]
+    assert people(data, "test") == ["yan", "zoe"]
+    assert people(data, "all") == sorted(PEOPLE)
+    assert {part: len(rows) for part, rows in data.rows.items()} == {
+        "train": 20, "validate": 0, "test": 8, "all": 32,
+    }  # fmt: skip
+    assert data.num_subjects == 6
+    assert data.val_dataloader() == []
+
+
+@pytest.mark.parametrize(
+    ("share", "aside"), [(0.2, ["eva"]), (0.35, ["dan", "eva"]), (0.5, ["dan", "eva"])]
+)
+def test_the_last_training_subjects_are_held_out(place: Path, share: float, aside: list) -> None:
+    data = prepared(place, validation="held_out", held_out=share)
+    assert people(data, "validate") == aside
+    assert people(data, "train") == [
+        p for p in ["ann", "ben", "cat", "dan", "eva"] if p not in aside
+    ]
+    assert people(data, "test") == ["yan", "zoe"]
+    found = torch.cat([batch.row for batch in data.val_dataloader()])
+    assert found.tolist() == data.rows["validate"].tolist()
+
+
+def test_validation_on_the_test_subjects(place: Path) -> None:
+    data = prepared(place, validation="test")
+    assert data.rows["validate"].tolist() == data.rows["test"].tolist()
+    assert people(data, "train") == ["ann", "ben", "cat", "dan", "eva"]
+    assert same(list(data.val_dataloader()), list(data.test_dataloader()))
+
+
+@pytest.mark.parametrize(("predict", "count"), [("test", 8), ("train", 20), ("all", 32)])
+def test_prediction_embeds_whom_it_is_told_to(place: Path, predict: str, count: int) -> None:
+    data = prepared(place, predict=predict)
+    row = torch.cat([batch.row for batch in data.predict_dataloader()])
+    assert row.tolist() == data.rows[predict].tolist()
+    assert len(row) == count
+
+
+@pytest.mark.parametrize("fewest", [0, 9, 12])
+def test_short_sequences_are_left_out_everywhere(place: Path, fewest: int) -> None:
+    data = prepared(place, min_frames=fewest)
+    for part, names in (("train", PEOPLE[:5]), ("test", PEOPLE[5:7]), ("all", PEOPLE)):
+        expected = np.flatnonzero(TABLE["subject"].isin(names) & (fewest <= LENGTH))
+        assert data.rows[part].tolist() == expected.tolist()
+
+
+def test_no_sequence_left_is_said_with_what_is_there(place: Path) -> None:
+    data = prepared(place, min_frames=31)
+    for loader in (data.train_dataloader, data.test_dataloader, data.predict_dataloader):
+        with pytest.raises(InputError) as raised:
+            loader()
+        message = str(raised.value)
+        assert (
+            f"sequence is left in {place / 'source'}: it holds 8 subjects (ann to zoe)" in message
+        )
+        assert "shorter than min_frames 31" in message
+    with pytest.raises(InputError, match="no train sequence is left"):
+        prepared(place, split="nobody").train_dataloader()
+
+
+def test_settings_that_cannot_be_are_refused(place: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"data\.split '74/50' is unknown; choose .* usual, nobody"
+    ):
+        Invented(place, split="74/50")
+    for share in (0, 1, -0.5, 2):
+        with pytest.raises(InputError, match=r"data\.held_out is .*; give a share between 0 and 1"):
+            Invented(place, held_out=share)
+
+
+def test_training_subjects_are_counted_first_in_the_order_of_the_split(place: Path) -> None:
+    data = prepared(place)
+    codes = dict(zip(data.sequences["subject"], data.subject_codes.tolist(), strict=True))
+    assert codes == {
+        "eva": 0, "ann": 2, "ben": 3, "cat": 4, "dan": 5, "stranger": 6, "yan": 7, "zoe": 8,
+    }  # fmt: skip
+    assert data.subject_codes.dtype == np.int64
+    for batch in (*data.train_dataloader(), *data.predict_dataloader()):
+        assert batch.subject.tolist() == data.subject_codes[batch.row].tolist()
+
+
+# Batches.
+
+
+def test_fields_of_a_batch(place: Path) -> None:
+    data = prepared(place, frames=7)
+    batches = [*data.train_dataloader(), *data.test_dataloader()]
+    assert [len(batch.row) for batch in batches] == [6, 6, 6, 2, 3, 3, 2]
+    for batch in batches:
+        assert isinstance(batch, GaitBatch)
+        assert batch.frames.shape == (len(batch.row), 7, 17, 3)
+        assert (batch.frames.dtype, batch.frames.is_contiguous()) == (torch.float32, True)
+        assert batch.subject.shape == batch.row.shape == (len(batch.row),)
+        assert batch.subject.dtype == batch.row.dtype == torch.int64
+        assert isinstance(batch.seed, int)
+
+
+def assert_from_its_row(batch: GaitBatch) -> None:
+    x = batch.frames[..., 0]
+    assert torch.equal(x[..., 3], torch.zeros_like(x[..., 3]))
+    own = 100 * (batch.row[:, None] + 1).expand_as(x[..., 0])
+    for joint in (0, 1, 16):
+        assert torch.equal(x[..., joint], own.float())
+
+
+def test_evaluation_shows_the_centre_of_each_sequence(place: Path) -> None:
+    data = prepared(place, predict="all")
+    for batch in data.predict_dataloader():
+        assert_from_its_row(batch)
+        expected = Window(10).draw(LENGTH[batch.row], seed=0)
+        assert batch.frames[:, :, 0, 1].tolist() == expected.tolist()
+    first, second = list(data.test_dataloader()), epoch(data.test_dataloader(), 5)
+    assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, second, strict=True))
+
+
+def test_training_shows_random_windows_of_every_sequence(place: Path) -> None:
+    data = prepared(place)
+    loader = data.train_dataloader()
+    assert isinstance(loader.batch_sampler, RandomBatches)
+    starts, backwards = set(), set()
+    for number in range(12):
+        batches = epoch(loader, number)
+        assert sorted(torch.cat([b.row for b in batches]).tolist()) == data.rows["train"].tolist()
+        for batch in batches:
+            assert_from_its_row(batch)
+            y = batch.frames[:, :, 0, 1]
+            assert (y < torch.tensor(LENGTH[batch.row])[:, None]).all()
+            long = y[LENGTH[batch.row] == 30]
+            starts |= set(long.amin(dim=1).tolist())
+            backwards |= set((long[:, 0] > long[:, 1]).tolist())
+    assert len(starts) > 8
+    assert backwards == {False, True}
+    forwards = prepared(place, augmentation=PoseAugmentation(reverse=0.0)).train_dataloader()
+    for batch in forwards:
+        y = batch.frames[LENGTH[batch.row] == 30, :, 0, 1]
+        assert (y.diff(dim=1) == 1).all()
+
+
+def test_shuffled_windows(place: Path) -> None:
+    shuffling = PoseAugmentation(shuffle=True)
+    steps = [
+        batch.frames[LENGTH[batch.row] == 30, :, 0, 1].diff(dim=1).abs()
+        for batch in prepared(place, augmentation=shuffling).train_dataloader()
+    ]
+    assert torch.cat(steps).max() > 1
+
+
+@pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create 2 worker processes",  # on a single core
+    "ignore:This process .* is multi-threaded",  # from Python 3.12 on
+)
+def test_workers_give_the_batches_of_the_main_process(place: Path) -> None:
+    torch.manual_seed(3)
+    alone = prepared(place).train_dataloader()
+    helped = prepared(place, num_workers=2).train_dataloader()
+    assert (alone.num_workers, helped.num_workers) == (0, 2)
+    for number in range(2):
+        assert same(epoch(alone, number), epoch(helped, number))
+
+
+def test_the_run_s_seed_decides_the_batches(place: Path) -> None:
+    def batches(seed: int, number: int = 0) -> list[GaitBatch]:
+        torch.manual_seed(seed)
+        return epoch(prepared(place).train_dataloader(), number)
+
+    first = batches(1)
+    torch.rand(5)  # what else a run draws does not matter
+    assert same(first, batches(1))
+    assert not same(first, batches(2))
+    assert not same(first, batches(1, number=1))
+    assert same(batches(1, number=1), batches(1, number=1))
+
+
+def test_subjects_times_sequences(place: Path) -> None:
+    data = prepared(place, sequences_per_subject=3, balance_conditions=True)
+    loader = data.train_dataloader()
+    assert isinstance(loader.batch_sampler, SubjectBatches)
+    for batch in epoch(loader):
+        subject = batch.subject.reshape(2, 3)
+        assert (subject == subject[:, :1]).all() and subject[0, 0] != subject[1, 0]
+        condition = data.sequences["condition"].to_numpy()[batch.row].reshape(2, 3)
+        assert [sorted(names) for names in condition] == [["bg", "cl", "nm"]] * 2
+    loose = prepared(place, sequences_per_subject=3).train_dataloader()
+    condition = [data.sequences["condition"].iloc[b.row.tolist()].tolist() for b in epoch(loose)]
+    assert any(names.count("nm") > 2 for names in condition)
+    with pytest.raises(InputError, match="no multiple of sequences_per_subject 4"):
+        prepared(place, sequences_per_subject=4).train_dataloader()
+
+
+def test_one_request_is_one_gather(place: Path) -> None:
+    data = prepared(place)
+    windows = SequenceWindows(data.open_store(), data.subject_codes, Window(4, "random"))
+    assert len(windows) == len(TABLE)
+    rows = np.array([5, 0, 5])
+    first, again = (windows.__getitems__(BatchRequest(rows, seed=8)) for _ in range(2))
+    assert same([first], [again])
+    assert first.row.tolist() == rows.tolist() and first.seed == 8
+    assert_from_its_row(first)
+
+
+# What happens on the device.
+
+
+def arrived(data: Invented, batch: GaitBatch, training: bool | None) -> GaitBatch:
+    """The batch after its transfer, within or without a run."""
+    data.trainer = None if training is None else SimpleNamespace(training=training)
+    return data.on_after_batch_transfer(batch, 0)
+
+
+def test_poses_vary_in_training_only(place: Path) -> None:
+    data = prepared(place)
+    batch = next(iter(data.train_dataloader()))
+    before = batch.frames.clone()
+    varied = arrived(data, batch, training=True)
+    generator = torch.Generator().manual_seed(batch.seed)
+    assert torch.equal(varied.frames, PoseAugmentation()(before, data.layout, generator))
+    assert not torch.equal(varied.frames, before)
+    assert torch.equal(varied.frames, arrived(data, batch, training=True).frames)
+    other = arrived(data, batch._replace(seed=batch.seed + 1), training=True)
+    assert not torch.equal(varied.frames, other.frames)
+    assert varied[1:] == batch[1:]
+    for training in (False, None):
+        assert torch.equal(arrived(data, batch, training).frames, before)
+    assert torch.equal(batch.frames, before)
+
+
+@pytest.mark.parametrize(
+    ("mode", "in_training", "in_test"),
+    [("none", False, False), ("test", False, True), ("all", True, True)],
+)
+def test_empty_joints_are_filled(place: Path, mode: str, in_training: bool, in_test: bool) -> None:
+    still = PoseAugmentation(0.0, False, 0.0, 0.0, 0.0, 0.0, (0.0, 0.0), 0.0)
+    data = prepared(place, fill_empty=mode, augmentation=still)
+    batch = next(iter(data.test_dataloader()))
+    filled = fill_empty_joints(batch.frames)
+    assert not torch.equal(filled, batch.frames)
+    for training, fills in ((True, in_training), (False, in_test), (None, in_test)):
+        found = arrived(data, batch, training).frames
+        assert torch.equal(found, filled if fills else batch.frames)
+
+
+def test_joints_are_filled_before_poses_vary(place: Path) -> None:
+    data = prepared(place, fill_empty="all")
+    batch = next(iter(data.train_dataloader()))
+    found = arrived(data, batch, training=True).frames
+    generator = torch.Generator().manual_seed(batch.seed)
+    expected = data.augmentation(fill_empty_joints(batch.frames), data.layout, generator)
+    assert torch.equal(found, expected)
+
+
+class Recorder(pl.LightningModule):
+    """Trains nothing; keeps the batches that reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: dict[str, list[GaitBatch]] = {"train": [], "validate": [], "test": []}
+
+    def training_step(self, batch: GaitBatch, batch_idx: int) -> torch.Tensor:
+        self.seen["train"].append(batch)
+        return self.weight.sum()
+
+    def validation_step(self, batch: GaitBatch, batch_idx: int) -> None:
+        self.seen["validate"].append(batch)
+
+    def test_step(self, batch: GaitBatch, batch_idx: int) -> None:
+        self.seen["test"].append(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's advice
+def test_in_a_run_epochs_differ_and_only_training_varies(place: Path, tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    expected = prepared(place).train_dataloader()
+    expected_epochs = [epoch(expected, number) for number in range(2)]
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary"), False)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+        **quiet,
+    )
+    recorder, data = Recorder(), Invented(place, validation="test")
+    torch.manual_seed(11)
+    trainer.fit(recorder, data)
+    trainer.test(recorder, data, verbose=False)
+
+    plain = [batch for batches in expected_epochs for batch in batches]
+    assert len(recorder.seen["train"]) == len(plain) == 8
+    for seen, batch in zip(recorder.seen["train"], plain, strict=True):
+        assert (seen.row.tolist(), seen.seed) == (batch.row.tolist(), batch.seed)
+        generator = torch.Generator().manual_seed(batch.seed)
+        assert torch.equal(seen.frames, data.augmentation(batch.frames, data.layout, generator))
+    assert not same(*expected_epochs)
+    test = list(data.test_dataloader())
+    for seen, batch in zip(
+        recorder.seen["validate"] + recorder.seen["test"], test * 3, strict=True
+    ):
+        assert all(torch.equal(x, y) for x, y in zip(seen[:3], batch[:3], strict=True))
+
+
+# Store and report.
+
+
+def test_the_store_is_built_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(place)
+
+    def read(self: Invented, writer: StoreWriter) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(Invented, "read", read)
+    data = prepared(place)
+    assert data.open_store() is data.open_store()
+    assert data.open_store().info.dataset == "invented"
+    assert data.open_store().info.skeleton == "coco17"
+    pd.testing.assert_frame_equal(data.sequences, TABLE, check_dtype=False)
+
+
+@pytest.mark.parametrize("changed", ["source", "reader_version"])
+def test_another_source_or_reader_builds_it_again(tmp_path: Path, changed: str) -> None:
+    (tmp_path / "source").write_text("of invented people")
+    before = prepared(tmp_path).open_store().path
+    if changed == "source":
+        (tmp_path / "source").write_text("of other people")
+        data = Invented(tmp_path)
+    else:
+        data = type("Newer", (Invented,), {"reader_version": 2})(tmp_path)
+    assert data.open_store().path != before
+    assert not before.exists()
+
+
+def test_the_report_is_written_beside_the_store_and_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").write_text("of invented people")
+    Invented(tmp_path).prepare_data()
+    told = capsys.readouterr().out
+    data = Invented(tmp_path)
+    data.prepare_data()
+    assert capsys.readouterr().out == ""
+    written = (data.open_store().path / "report.md").read_text(encoding="utf-8")
+    assert told.strip() == written.strip()
+    assert "| subjects | 8 |" in written
+    assert "| nm | 8 of 9 | 8 |" in written
+    report = data.report()
+    assert (report.sequences, report.frames) == (len(TABLE), LENGTH.sum())
+    assert report.worst == {"left_ear": 1.0}
+
+
+def test_a_dataset_must_say_where_it_is_and_how_it_is_read(place: Path) -> None:
+    class Bare(Invented):
+        sources = GaitDataModule.sources
+        read = GaitDataModule.read
+
+    with pytest.raises(NotImplementedError):
+        Bare(place).sources()
+    with pytest.raises(NotImplementedError):
+        Bare(place).read(StoreWriter(place))

@@ -1,0 +1,204 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gaitbench
+from gaitbench.batch import GaitBatch
+from gaitbench.errors import InputError
+from gaitbench.methods.base import GaitMethod
+
+
+class Mean(GaitMethod):
+    """Embeds a walk as a linear function of its mean pose."""
+
+    def __init__(self, tta: bool = True, size: int = 4, **settings: Any) -> None:
+        defaults = {"learning_rate": 0.005, "weight_decay": 1e-5, "optimizer": "adamw"}
+        super().__init__(**{"skeleton": "coco17", **defaults, **settings}, tta=tta)
+        self.save_hyperparameters(ignore=["tta", "skeleton"])
+        torch.manual_seed(0)
+        self.linear = nn.Linear(6, size)
+        self.loss = Distance(1.0)
+        self.validation_loss = Distance(10.0)
+        self.test_time_views = (lambda frames: frames.flip(1), lambda frames: -frames)
+        self.logged: dict[str, Tensor] = {}
+
+    def forward(self, frames: Tensor) -> Tensor:
+        # frames weighted by time, so that a reversed walk is another
+        weight = torch.arange(1.0, frames.shape[1] + 1)[:, None, None]
+        return self.linear((frames * weight).mean(dim=1).flatten(1))
+
+    def log(self, name: str, value: Any, **how: Any) -> None:
+        self.logged[name] = value
+
+
+class Distance(nn.Module):
+    """A stand-in that tells which embedding it was given."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        return self.factor * (embedding.sum(dim=1) * (subject + 1)).sum()
+
+
+@pytest.fixture
+def batch() -> GaitBatch:
+    frames = torch.randn(3, 5, 2, 3, generator=torch.Generator().manual_seed(1))
+    return GaitBatch(frames, torch.tensor([0, 1, 1]), torch.tensor([7, 9, 4]), seed=5)
+
+
+def test_views_stand_side_by_side(batch: GaitBatch) -> None:
+    method = Mean()
+    found = method.embed(batch.frames)
+    views = (batch.frames, batch.frames.flip(1), -batch.frames)
+    torch.testing.assert_close(found, torch.cat([method(view) for view in views], dim=1))
+    assert found.shape == (3, 12)
+
+
+def test_views_are_embedded_in_one_pass(batch: GaitBatch) -> None:
+    method = Mean()
+    sizes: list[int] = []
+    method.linear.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    method.embed(batch.frames)
+    assert sizes == [9]
+
+
+def test_without_augmentation_the_embedding_is_plain(batch: GaitBatch) -> None:
+    method = Mean(tta=False)
+    assert torch.equal(method.embed(batch.frames), method(batch.frames))
+    alone = Mean()
+    alone.test_time_views = ()
+    assert torch.equal(alone.embed(batch.frames), alone(batch.frames))
+
+
+def test_training_takes_the_loss_of_the_plain_embedding(batch: GaitBatch) -> None:
+    method = Mean()
+    loss = method.training_step(batch, 0)
+    torch.testing.assert_close(loss, method.loss(method(batch.frames), batch.subject))
+    assert method.logged == {"train/loss": loss}
+    loss.backward()
+    assert method.linear.weight.grad is not None
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_validation_takes_the_loss_of_the_plain_embedding(batch: GaitBatch, tta: bool) -> None:
+    method = Mean(tta)
+    outputs = method.validation_step(batch, 0)
+    expected = method.validation_loss(method(batch.frames), batch.subject)
+    torch.testing.assert_close(method.logged["val/loss"], expected)
+    assert torch.equal(outputs["embedding"], method.embed(batch.frames))
+    assert torch.equal(outputs["row"], batch.row)
+
+
+@pytest.mark.parametrize("step", ["test_step", "predict_step"])
+def test_test_and_prediction_give_embeddings_and_rows(batch: GaitBatch, step: str) -> None:
+    method = Mean()
+    outputs = getattr(method, step)(batch, 0)
+    assert torch.equal(outputs["embedding"], method.embed(batch.frames))
+    assert torch.equal(outputs["row"], batch.row)
+    assert not method.logged
+
+
+def configured(method: GaitMethod, steps: float) -> tuple[torch.optim.Optimizer, Any]:
+    method.trainer = SimpleNamespace(estimated_stepping_batches=steps)  # type: ignore[assignment]
+    found: Any = method.configure_optimizers()
+    assert found["lr_scheduler"]["interval"] == "step"
+    return found["optimizer"], found["lr_scheduler"]["scheduler"]
+
+
+def test_one_cycle_of_200_epochs_of_11_steps() -> None:
+    """The reference's rates and momenta of CASIA-B: peak 0.005, 2,200 steps."""
+    optimizer, schedule = configured(Mean(), 200 * 11)
+    (group,) = optimizer.param_groups
+    rates, momenta = [], []
+    for _ in range(2200):
+        rates.append(group["lr"])
+        momenta.append(group["betas"][0])
+        optimizer.step()
+        schedule.step() if len(rates) < 2200 else None
+    assert rates[0] == pytest.approx(0.0002)
+    assert rates.index(max(rates)) == 659
+    assert max(rates) == pytest.approx(0.005)
+    assert rates[-1] == pytest.approx(2e-8)
+    assert (momenta[0], momenta[659], momenta[-1]) == pytest.approx((0.95, 0.85, 0.95))
+
+
+def test_optimisers_and_their_decay() -> None:
+    adamw, _ = configured(Mean(weight_decay=0.25), 10)
+    adam, _ = configured(Mean(optimizer="adam", weight_decay=0.0, learning_rate=0.1), 10)
+    assert type(adamw) is torch.optim.AdamW
+    assert type(adam) is torch.optim.Adam
+    assert adamw.param_groups[0]["weight_decay"] == 0.25
+    assert adam.param_groups[0]["weight_decay"] == 0
+    assert adam.param_groups[0]["max_lr"] == 0.1
+    assert len(adam.param_groups[0]["params"]) == 2
+
+
+def saved(method: GaitMethod) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = {"state_dict": method.state_dict()}
+    method.on_save_checkpoint(checkpoint)
+    return checkpoint
+
+
+def test_a_checkpoint_says_where_it_is_from_and_is_taken_back() -> None:
+    checkpoint = saved(Mean())
+    assert checkpoint["gaitbench"] == {
+        "version": gaitbench.__version__,
+        "method": "Mean",
+        "skeleton": "coco17",
+    }
+    Mean(tta=False).on_load_checkpoint(checkpoint)
+
+
+def test_a_foreign_checkpoint_that_fits_is_taken() -> None:
+    Mean().on_load_checkpoint({"state_dict": Mean().state_dict()})
+
+
+def complaint(checkpoint: dict[str, Any], method: GaitMethod | None = None) -> str:
+    with pytest.raises(InputError) as raised:
+        (method or Mean()).on_load_checkpoint(checkpoint)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_checkpoint_of_another_skeleton_is_refused() -> None:
+    # named before the shapes, which would differ too
+    assert complaint(saved(Mean(skeleton="openpose18", size=3))) == (
+        "the checkpoint was trained on skeleton openpose18, the data are coco17; give data of that "
+        "skeleton or another checkpoint"
+    )
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused() -> None:
+    checkpoint = saved(Mean())
+    checkpoint["state_dict"] = {"linear.bias": checkpoint["state_dict"]["linear.bias"]}
+    assert complaint(checkpoint) == (
+        "the checkpoint does not fit this Mean: it lacks linear.weight and 0 more; give the model "
+        "settings it was trained with"
+    )
+    checkpoint["state_dict"] = {}
+    assert "lacks linear.weight and 1 more" in complaint(checkpoint)
+
+
+def test_a_checkpoint_with_unknown_weights_is_refused() -> None:
+    checkpoint = saved(Mean())
+    checkpoint["state_dict"] |= {"extra.a": torch.zeros(1), "extra.b": torch.zeros(1)}
+    assert "it has the unknown extra.a and 1 more;" in complaint(checkpoint)
+
+
+def test_a_checkpoint_of_another_shape_is_refused() -> None:
+    message = complaint(saved(Mean(size=5)))
+    assert "linear.weight is (5, 6) there and (4, 6) here; give" in message
+    assert "linear.bias" not in message
+
+
+def test_several_faults_stand_in_one_sentence() -> None:
+    checkpoint = saved(Mean(size=5))
+    checkpoint["state_dict"]["other"] = checkpoint["state_dict"].pop("linear.bias")
+    message = complaint(checkpoint)
+    assert "lacks linear.bias and 0 more, has the unknown other and 0 more, linear.w" in message

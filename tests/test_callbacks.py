@@ -1,0 +1,239 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from gaitbench import callbacks
+from gaitbench.callbacks import EmbeddingCollector, PredictionWriter, ProtocolEvaluation
+from gaitbench.datamodules import CasiaB
+from gaitbench.errors import InputError
+
+TABLE = pd.DataFrame(
+    {
+        "start": [0, 9, 18, 27, 36],
+        "length": [9] * 5,
+        "subject": ["075", "075", "076", "076", "076"],
+        "condition": ["nm", "nm", "nm", "bg", "cl"],
+        "number": [1, 5, 1, 1, 2],
+        "view": [0, 90, 0, 18, 180],
+        "missing": [0, 1, 2, 3, 4],
+    }
+)
+
+
+class Keeper(EmbeddingCollector):
+    """Keeps what it is given."""
+
+    def on_embeddings(
+        self, trainer: Any, pl_module: Any, embeddings: Tensor, sequences: pd.DataFrame
+    ) -> dict[str, float]:
+        self.embeddings, self.sequences = embeddings, sequences
+        return {"n": float(len(sequences))}
+
+
+class OneProcess:
+    """As much of a trainer as a collector asks for."""
+
+    sanity_checking = False
+    world_size = 1
+    is_global_zero = True
+
+    def __init__(self, stage: str = "test", log_dir: Path | None = None) -> None:
+        self.state = SimpleNamespace(fn=stage)
+        self.datamodule = SimpleNamespace(
+            sequences=TABLE,
+            protocols=CasiaB.protocols,
+            default_protocols=CasiaB.default_protocols,
+        )
+        self.strategy = SimpleNamespace(broadcast=lambda figures: figures)
+        self.log_dir = log_dir
+
+
+class Log:
+    """As much of a module as a collector asks for."""
+
+    def __init__(self) -> None:
+        self.logged: dict[str, float] = {}
+
+    def log(self, name: str, value: float, **settings: Any) -> None:
+        self.logged[name] = value
+
+
+def feed(callback: EmbeddingCollector, trainer: Any, *batches: tuple[list[int], Tensor]) -> None:
+    for i, (rows, embedding) in enumerate(batches):
+        outputs = {"embedding": embedding, "row": torch.tensor(rows)}
+        callback.on_test_batch_end(trainer, None, outputs, None, i)  # type: ignore[arg-type]
+
+
+def points(*rows: int) -> Tensor:
+    """An embedding that tells its row."""
+    return torch.tensor([[float(row), 1.0] for row in rows])
+
+
+def test_embeddings_come_one_a_sequence_in_the_order_of_the_table() -> None:
+    keeper, trainer, log = Keeper(), OneProcess(), Log()
+    feed(keeper, trainer, ([4, 0], points(4, 0)), ([2, 4], points(2, 4)), ([0], points(0)))
+    keeper.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+    assert keeper.embeddings.tolist() == points(0, 2, 4).tolist()
+    assert keeper.sequences.index.tolist() == [0, 2, 4]
+    assert keeper.sequences["subject"].tolist() == ["075", "076", "076"]
+    assert log.logged == {"test/n": 3.0}
+
+
+def test_every_run_starts_afresh() -> None:
+    keeper, trainer = Keeper(), OneProcess()
+    for row in (3, 1):
+        feed(keeper, trainer, ([row], points(row)))
+        keeper.on_test_epoch_end(trainer, Log())  # type: ignore[arg-type]
+        assert keeper.sequences.index.tolist() == [row]
+
+
+def test_parts_of_all_processes_are_put_together() -> None:
+    """Two processes, whose shares were padded with a row that both hold."""
+    keeper, trainer = Keeper(), OneProcess()
+    trainer.world_size = 2
+    other = {2: points(1, 3), 1: torch.tensor([1, 3])}
+    trainer.strategy.all_gather = lambda mine: torch.stack([mine, other[mine.ndim]])
+    feed(keeper, trainer, ([0, 1], points(0, 1)))
+    keeper.on_test_epoch_end(trainer, Log())  # type: ignore[arg-type]
+    assert keeper.embeddings.tolist() == points(0, 1, 3).tolist()
+    assert keeper.sequences.index.tolist() == [0, 1, 3]
+
+
+def test_other_processes_get_the_figures_and_do_no_work() -> None:
+    keeper, trainer, log = Keeper(), OneProcess(), Log()
+    trainer.is_global_zero = False
+    trainer.strategy.broadcast = lambda figures: {"n": 2.0}
+    feed(keeper, trainer, ([0], points(0)))
+    keeper.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+    assert not hasattr(keeper, "embeddings")
+    assert log.logged == {"test/n": 2.0}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_embedding_that_is_not_finite_is_refused_by_name(value: float) -> None:
+    keeper, trainer = Keeper(), OneProcess()
+    bad = points(0, 3, 4)
+    bad[1:, 0] = value
+    feed(keeper, trainer, ([0, 3, 4], bad))
+    with pytest.raises(InputError, match=r"2 of 3 embeddings are not finite.* 076-bg-01-018;"):
+        keeper.on_test_epoch_end(trainer, Log())  # type: ignore[arg-type]
+    assert not hasattr(keeper, "embeddings")
+
+
+def test_sanity_checks_and_other_runs_are_passed_over(tmp_path: Path) -> None:
+    keeper, trainer = Keeper(), OneProcess()
+    trainer.sanity_checking = True
+    feed(keeper, trainer, ([0], points(0)))
+    assert keeper._finish(trainer, None) == {}  # type: ignore[arg-type]
+    writer = PredictionWriter(str(tmp_path / "out"))
+    feed(writer, OneProcess("test"), ([0], points(0)))
+    writer.on_test_epoch_end(OneProcess("test"), Log())  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_protocol_is_refused_before_anything_is_computed() -> None:
+    judge = ProtocolEvaluation(["casia_b.cross_view", "casia_b.crossview"])
+    with pytest.raises(InputError, match=r"'casia_b.crossview' is unknown; .*casia_b.pooled"):
+        judge.setup(OneProcess(), None, "test")  # type: ignore[arg-type]
+
+
+# -------------------------------------------------------------------- predictions, out and in again
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A run's folder with predictions of the table."""
+    callbacks.write_predictions(tmp_path / "predictions", points(*range(5)).numpy(), TABLE)
+    return tmp_path
+
+
+def test_predictions_are_read_as_they_were_written(written: Path) -> None:
+    for place in (written, written / "predictions"):
+        values, table = callbacks.read_predictions(place)
+        assert values.dtype == np.float32
+        assert values.tolist() == points(*range(5)).tolist()
+        assert list(table) == ["subject", "condition", "number", "view", "frames", "missing"]
+        for name in ("subject", "condition", "number", "view"):
+            assert table[name].tolist() == TABLE[name].tolist()
+        assert table["frames"].tolist() == TABLE["length"].tolist()
+
+
+def test_half_precision_is_written_as_float32(tmp_path: Path) -> None:
+    callbacks.write_predictions(tmp_path, points(*range(5)).numpy().astype(np.float16), TABLE)
+    assert np.load(tmp_path / "embeddings.npy").dtype == np.float32
+
+
+def _remove(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+
+
+def _cut(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / name).read_bytes()[:20])
+
+
+def _empty(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"")
+
+
+def _binary(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(bytes(range(256)) * 4)
+
+
+def _save(folder: Path, values: Any) -> None:
+    np.save(folder / "embeddings.npy", values, allow_pickle=True)
+
+
+def _edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "sequences.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+DAMAGE = {
+    "no embeddings": (lambda f: _remove(f, "embeddings.npy"), "embeddings.npy does not exist"),
+    "no table": (lambda f: _remove(f, "sequences.csv"), "sequences.csv does not exist"),
+    "embeddings cut": (lambda f: _cut(f, "embeddings.npy"), "embeddings.npy is no plain numpy"),
+    "embeddings empty": (lambda f: _empty(f, "embeddings.npy"), "embeddings.npy is no plain numpy"),
+    "embeddings of text": (lambda f: (f / "embeddings.npy").write_text("1,2"), "no plain numpy"),
+    "pickled objects": (lambda f: _save(f, np.array([{}, 1], object)), "no plain numpy"),
+    "words": (lambda f: _save(f, np.array([["a"]] * 5)), "embeddings.npy"),
+    "one axis": (lambda f: _save(f, np.zeros(5, np.float32)), r"has shape \(5,\)"),
+    "too few": (lambda f: _save(f, np.zeros((4, 2), np.float32)), "shape .4, 2. .* has 5 rows"),
+    "not finite": (
+        lambda f: _save(f, np.array([[0], [1], [2], [np.nan], [4]])),
+        "not finite in row 3",
+    ),
+    "an archive": (lambda f: np.savez(open(f / "embeddings.npy", "wb"), a=1), "embeddings.npy"),
+    "table empty": (lambda f: _empty(f, "sequences.csv"), "sequences.csv is no table"),
+    "table of bytes": (lambda f: _binary(f, "sequences.csv"), "sequences.csv"),
+    "ragged": (lambda f: _edit(f, "075,nm,1", "075,nm,1,9,9,9"), "sequences.csv"),
+    "no subject": (lambda f: _edit(f, "subject", "person"), "lacks the column subject"),
+    "number of text": (lambda f: _edit(f, "nm,5", "nm,five"), "column number"),
+    "view of half degrees": (lambda f: _edit(f, ",180,", ",180.5,"), "column view"),
+    "view is missing": (lambda f: _edit(f, ",180,", ",,"), "column view"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_predictions_are_refused(damage: str, written: Path) -> None:
+    harm, message = DAMAGE[damage]
+    harm(written / "predictions")
+    with pytest.raises(InputError, match=message) as refused:
+        callbacks.read_predictions(written)
+    assert "\n" not in str(refused.value)
+    assert str(written) in str(refused.value)
+
+
+def test_predictions_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/predictions.* cannot be written"):
+        callbacks.write_predictions(
+            tmp_path / "file" / "predictions", points(*range(5)).numpy(), TABLE
+        )
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
