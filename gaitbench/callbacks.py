@@ -95,12 +95,12 @@ class EmbeddingCollector(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Use what was kept, and log the figures so that a checkpoint can watch them."""
         for name, value in self._finish(trainer, pl_module).items():
-            pl_module.log(f"val/{name}", value, rank_zero_only=True, batch_size=1)
+            pl_module.log(f"val/{name}", value, batch_size=1)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Use what was kept, and log the figures."""
         for name, value in self._finish(trainer, pl_module).items():
-            pl_module.log(f"test/{name}", value, rank_zero_only=True, batch_size=1)
+            pl_module.log(f"test/{name}", value, batch_size=1)
 
     def on_predict_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Use what was kept."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gaitbench.errors import InputError
@@ -29,4 +29,5 @@ def written_whole(path: Path) -> Iterator[Path]:
             "permissions or name another folder"
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or its folder never was one
+            beside.unlink()

@@ -108,7 +108,7 @@ def joint_velocity_bone_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
     planes = pose.permute(0, 3, 1, 2).contiguous()  # (B, 3, T, V)
     position, y, confidence = planes[:, :2], planes[:, 1], planes[:, 2]
     streams = pose.new_zeros(batch, 3, 5, time, joints)
-    joint, velocity, bone = streams.unbind(1)
+    joint, velocity, bone = streams[:, 0], streams[:, 1], streams[:, 2]
 
     joint[:, :3] = planes
     joint[:, 3:] = position - position[..., skeleton.center, None]
@@ -120,7 +120,7 @@ def joint_velocity_bone_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
     limb = position - position.index_select(-1, parents)
     bone[:, :2] = limb
     bone[:, 3] = confidence
-    length = limb.square().sum(dim=1).sqrt_()
+    length = limb.square().sum(dim=1).sqrt()
     # long limbs swallow the epsilon in float32, and rounding may then leave [-1, 1]
-    bone[:, 4] = (limb[:, 1] / length.add_(ANGLE_EPSILON)).clamp_(-1, 1).acos_()
+    bone[:, 4] = (limb[:, 1] / (length + ANGLE_EPSILON)).clamp_(-1, 1).acos()
     return streams.permute(0, 3, 4, 1, 2)

@@ -107,5 +107,5 @@ def animate(args: Sequence[str]) -> None:
             raise InputError(f"{given.path} has no walk {walk}; see `gaitbench report-data`")
         start, length = int(row["start"].iloc[0]), int(row["length"].iloc[0])
         poses.append(store.frames[start : start + length])
-    animate_poses(poses, get_skeleton(data.skeleton), given.out, given.walks)
+    animate_poses(poses, get_skeleton(data.skeleton), given.out, given.walks, follow=True)
     print(f"written to {given.out}")

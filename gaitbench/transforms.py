@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from gaitbench.errors import InputError
 from gaitbench.geometry import reflect, swap_sides
 from gaitbench.skeleton import Skeleton
 
@@ -19,6 +20,7 @@ class PoseAugmentation:
     Args:
         reverse: probability that a window runs backwards.
         shuffle: frames in random order.
+        last_window: whether a random window may be the very last one; the reference never draws it.
         swap_sides: probability that left and right joints change places, x unchanged.
         mirror: probability of a true mirror image instead (not in the reference).
         joint_noise: half-width in pixels of an offset a joint, the same in all frames.
@@ -32,12 +34,21 @@ class PoseAugmentation:
 
     reverse: float = 0.5
     shuffle: bool = False
+    last_window: bool = False
     swap_sides: float = 0.5
     mirror: float = 0.0
     joint_noise: float = 0.1
     point_noise: float = 0.05
     move: tuple[float, float] = (3.0, 1.0)
     scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for name in ("reverse", "swap_sides", "mirror"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"augmentation.{name} is {getattr(self, name)}; give a probability, 0 to 1"
+                )
 
     def __call__(self, pose: Tensor, skeleton: Skeleton, generator: Generator) -> Tensor:
         """Vary each walk of a batch.

@@ -94,14 +94,16 @@ def test_streams_follow_their_table(skeleton: Skeleton, frames: int) -> None:
 
 
 def test_long_upright_limbs_have_an_angle() -> None:
-    pose = torch.zeros(1, 1, 17, 3)
-    pose[0, 0, 5:, 1] = torch.linspace(1e3, 1e7, 12)
-    pose[0, 0, 1:5, 1] = -1e7
-    angle = joint_velocity_bone_streams(pose, COCO17)[0, 0, :, 2, 4]
+    """Where a limb swallows the epsilon, a root that errs in its last bit leaves [-1, 1].
+
+    A vectorised root does so about once in a million limbs, hence as many.
+    """
+    pose = torch.zeros(1, 60_000, 17, 3)
+    pose[..., 1] = 1e5 * torch.rand(pose.shape[:3], generator=torch.Generator().manual_seed(0))
+    angle = joint_velocity_bone_streams(pose, COCO17)[..., 2, 4]
     assert torch.isfinite(angle).all()
-    torch.testing.assert_close(angle[5], torch.tensor(0.0), atol=1e-3, rtol=0)
-    torch.testing.assert_close(angle[1], torch.tensor(math.pi), atol=1e-3, rtol=0)
-    assert angle[0] == pytest.approx(math.pi / 2)
+    assert angle.min() >= 0 and angle.max() <= math.pi + 1e-6
+    torch.testing.assert_close(angle[..., 0], torch.full((1, 60_000), math.pi / 2))
 
 
 def test_a_shift_changes_only_the_positions() -> None:

@@ -60,7 +60,7 @@ def test_parts_are_two_mirrored_pairs_and_a_head(skeleton: Skeleton) -> None:
     assert mirrored(head) == set(head)
     joints = [j for part in skeleton.parts for j in part]
     assert len(joints) == len(set(joints))
-    # a part over the torso would be another: shoulders stand in the arms, hips in the legs
+    # no joint is left for the torso: shoulders belong to the arms, hips to the legs
     assert sorted(joints) == list(range(skeleton.num_joints))
     for part, side in ((left_arm, "left"), (right_arm, "right"), (left_leg, "left")):
         assert all(skeleton.joints[j].startswith(f"{side}_") for j in part)

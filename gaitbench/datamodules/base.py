@@ -85,6 +85,7 @@ class GaitDataModule(pl.LightningDataModule):
         augmentation: what is varied in training windows.
         fill_empty: give joints without a position the mean of the frame: ``none``, ``test``
             (not in training), or ``all``.
+        fill_with: which mean, see :func:`gaitbench.geometry.fill_empty_joints`.
         num_workers: processes that read ahead; 0 reads in the main process.
     """
 
@@ -114,6 +115,7 @@ class GaitDataModule(pl.LightningDataModule):
         balance_conditions: bool = False,
         augmentation: PoseAugmentation = PoseAugmentation(),
         fill_empty: Literal["none", "test", "all"] = "none",
+        fill_with: Literal["reference", "valid"] = "reference",
         num_workers: int = 0,
     ) -> None:
         super().__init__()
@@ -122,6 +124,20 @@ class GaitDataModule(pl.LightningDataModule):
             raise InputError(f"data.split {split!r} is unknown; choose one of {known}")
         if not 0 < held_out < 1:
             raise InputError(f"data.held_out is {held_out}; give a share between 0 and 1")
+        for name, value, least in (
+            ("frames", frames, 1),
+            ("min_frames", min_frames, 0),
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("sequences_per_subject", sequences_per_subject, 0),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise InputError(f"data.{name} is {value}; give {least} or more")
+        if balance_conditions and not sequences_per_subject:
+            raise InputError(
+                "data.balance_conditions needs P x K batches; give data.sequences_per_subject"
+            )
         self.path = Path(path)
         self.cache = Path(cache)
         self.split = self.splits[split]
@@ -136,6 +152,7 @@ class GaitDataModule(pl.LightningDataModule):
         self.balance_conditions = balance_conditions
         self.augmentation = augmentation
         self.fill_empty = fill_empty
+        self.fill_with = fill_with
         self.num_workers = num_workers
         self.num_subjects = len(self.split.train)
         self.layout = get_skeleton(self.skeleton)
@@ -185,7 +202,7 @@ class GaitDataModule(pl.LightningDataModule):
         validate = np.zeros_like(train)
         if self.validation == "held_out":
             people = sorted(subject[train].unique())
-            aside = people[len(people) - round(self.held_out * len(people)) :]
+            aside = people[-max(1, round(self.held_out * len(people))) :]
             validate = train & subject.isin(aside).to_numpy()
             train &= ~validate
         elif self.validation == "test":
@@ -210,7 +227,7 @@ class GaitDataModule(pl.LightningDataModule):
             raise InputError(
                 f"no {part} sequence is left in {self.path}: it holds {len(people)} subjects "
                 f"({people[0]} to {people[-1]}) and the sequences shorter than min_frames "
-                f"{self.min_frames} are left out; mend data.split or data.min_frames"
+                f"{self.min_frames} are left out; mend data.split, data.held_out or data.min_frames"
             )
         return rows
 
@@ -244,7 +261,8 @@ class GaitDataModule(pl.LightningDataModule):
             )
         else:
             sampler = RandomBatches(rows, self.batch_size, seed)
-        window = Window(self.frames, "random", self.augmentation.reverse, self.augmentation.shuffle)
+        vary = self.augmentation
+        window = Window(self.frames, "random", vary.reverse, vary.shuffle, vary.last_window)
         return self._loader(sampler, window)
 
     def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:
@@ -268,7 +286,7 @@ class GaitDataModule(pl.LightningDataModule):
         """Fill joints and, in training, vary the poses, on the device that holds them."""
         frames, training = batch.frames, self.trainer is not None and self.trainer.training
         if self.fill_empty == "all" or (self.fill_empty == "test" and not training):
-            frames = fill_empty_joints(frames)
+            frames = fill_empty_joints(frames, self.fill_with)
         if training:
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
             frames = self.augmentation(frames, self.layout, generator)

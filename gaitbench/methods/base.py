@@ -91,9 +91,14 @@ class GaitMethod(pl.LightningModule):
         """
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
         optimizer = kind(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 < steps < float("inf"):
+            raise InputError(
+                "a one-cycle schedule needs to know its end; give trainer.max_epochs or "
+                "trainer.max_steps above 0"
+            )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self.learning_rate, total_steps=steps
+            optimizer, max_lr=self.learning_rate, total_steps=int(steps)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

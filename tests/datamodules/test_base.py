@@ -257,6 +257,17 @@ def test_shuffled_windows(place: Path) -> None:
     assert torch.cat(steps).max() > 1
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_the_last_window_on_request(place: Path, last: bool) -> None:
+    vary = PoseAugmentation(reverse=0.0, last_window=last)
+    loader = prepared(place, frames=29, augmentation=vary).train_dataloader()
+    starts = set()
+    for number in range(6):
+        for batch in epoch(loader, number):
+            starts |= set(batch.frames[LENGTH[batch.row] == 30, 0, 0, 1].tolist())
+    assert starts == ({0.0, 1.0} if last else {0.0})
+
+
 @pytest.mark.filterwarnings(
     "ignore:This DataLoader will create 2 worker processes",  # on a single core
     "ignore:This process .* is multi-threaded",  # from Python 3.12 on
@@ -312,6 +323,10 @@ def test_one_request_is_one_gather(place: Path) -> None:
 
 # What happens on the device.
 
+STILL = PoseAugmentation(
+    reverse=0.0, swap_sides=0.0, joint_noise=0.0, point_noise=0.0, move=(0.0, 0.0)
+)
+
 
 def arrived(data: Invented, batch: GaitBatch, training: bool | None) -> GaitBatch:
     """The batch after its transfer, within or without a run."""
@@ -341,14 +356,24 @@ def test_poses_vary_in_training_only(place: Path) -> None:
     [("none", False, False), ("test", False, True), ("all", True, True)],
 )
 def test_empty_joints_are_filled(place: Path, mode: str, in_training: bool, in_test: bool) -> None:
-    still = PoseAugmentation(0.0, False, 0.0, 0.0, 0.0, 0.0, (0.0, 0.0), 0.0)
-    data = prepared(place, fill_empty=mode, augmentation=still)
+    data = prepared(place, fill_empty=mode, augmentation=STILL)
     batch = next(iter(data.test_dataloader()))
     filled = fill_empty_joints(batch.frames)
     assert not torch.equal(filled, batch.frames)
     for training, fills in ((True, in_training), (False, in_test), (None, in_test)):
         found = arrived(data, batch, training).frames
         assert torch.equal(found, filled if fills else batch.frames)
+
+
+@pytest.mark.parametrize("use", ["reference", "valid"])
+def test_joints_are_filled_with_the_mean_asked_for(place: Path, use: str) -> None:
+    data = prepared(place, fill_empty="all", fill_with=use)
+    batch = next(iter(data.test_dataloader()))
+    found = arrived(data, batch, training=False).frames
+    assert torch.equal(found, fill_empty_joints(batch.frames, use))
+    # all joints but one stand at the same x
+    own = batch.frames[..., 0, 0]
+    torch.testing.assert_close(found[..., 3, 0], own * (1 if use == "valid" else 16 / 17))
 
 
 def test_joints_are_filled_before_poses_vary(place: Path) -> None:

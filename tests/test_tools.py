@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gaitbench.__main__ import run
+from tests.conftest import Bench
+
+
+@pytest.fixture(scope="module")
+def predicted(
+    walkers: Path, cache: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a `predict` run."""
+    bench = Bench(walkers, cache, tmp_path_factory.mktemp("predicted"))
+    return bench("predict", f"--ckpt_path={checkpoint}")
+
+
+PROTOCOLS = ("--protocol", "casia_b.cross_view", "--protocol", "casia_b.gaitgraph2")
+
+
+@pytest.mark.parametrize("place", [".", "predictions"])
+def test_evaluate_says_what_predict_said(place: str, predicted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    (folder / "predictions").mkdir(parents=True)
+    for file in (predicted / "predictions").iterdir():
+        (folder / "predictions" / file.name).write_bytes(file.read_bytes())
+    assert run(["evaluate", str(folder / place), *PROTOCOLS, "--bootstrap", "10"]) == 0
+    again = folder / place
+    names = ["metrics.json", *(f"tables/{p.name}" for p in (predicted / "tables").glob("*.*"))]
+    assert len(names) == 9
+    for name in names:
+        if not name.endswith(".png"):  # holds the version of what drew it
+            assert (again / name).read_bytes() == (predicted / name).read_bytes(), name
+
+
+def test_evaluate_by_another_protocol_and_distance(predicted: Path, tmp_path: Path) -> None:
+    for file in (predicted / "predictions").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    figures = {}
+    for distance in ("euclidean", "l1"):
+        words = ["--protocol", "casia_b.pooled", "--distance", distance, "--bootstrap", "0"]
+        assert run(["evaluate", str(tmp_path), *words, "--rerank"]) == 0
+        figures[distance] = json.loads((tmp_path / "metrics.json").read_text())
+        assert list(figures[distance]) == ["casia_b.pooled"]
+        assert "rank1_ci95" not in figures[distance]["casia_b.pooled"]["NM"]
+
+
+def test_evaluate_refuses_what_is_not_there(
+    predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(predicted.rglob("*"))
+    assert run(["evaluate", str(predicted), "--protocol", "casia_b.nonsense"]) == 2
+    assert "'casia_b.nonsense' is unknown; choose from casia_b.cross_view," in (
+        capsys.readouterr().err
+    )
+    assert sorted(predicted.rglob("*")) == before
+    assert run(["evaluate", str(tmp_path / "no"), *PROTOCOLS]) == 2
+    assert "embeddings.npy does not exist; give a folder that" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_synthesize_writes_what_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "people"
+    assert run(["synthesize", "casia-b", str(out), "--subjects", "2"]) == 0
+    table = out / "casia-b_pose_coco.csv"
+    assert capsys.readouterr().out == f"2 synthetic walkers written to {table}\n"
+    assert list(out.iterdir()) == [table]
+    assert run(["report-data", "casia-b", str(out), "--cache", str(tmp_path / "cache")]) == 0
+    shown = capsys.readouterr().out
+    assert "| subjects | 2 |" in shown
+    assert "| sequences | 220 |" in shown
+
+
+def test_report_data_says_what_is_missing(
+    walkers: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report-data", "casia-b", str(walkers), "--cache", str(cache)]) == 0
+    shown = capsys.readouterr().out
+    assert "| subjects | 4 |" in shown
+    assert "| sequences | 40 |" in shown
+    assert "12 of 744" in shown
+    (report,) = cache.glob("casia_b-*/report.md")
+    assert report.read_text().strip() == shown.strip()
+
+
+def test_animate_draws_walks_side_by_side(walkers: Path, cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "walks.gif"
+    where = ["casia-b", str(walkers), "--cache", str(cache), "--out", str(out)]
+    assert run(["animate", *where, "--walks", "001-nm-01-090", "075-bg-01-000"]) == 0
+    assert list(out.parent.iterdir()) == [out]
+    with Image.open(out) as animation:
+        assert animation.format == "GIF"
+        assert animation.n_frames > 40  # of walks of 60 and more
+
+
+@pytest.mark.parametrize(
+    ("walk", "message"),
+    [
+        ("001-nm-06-090", "has no walk 001-nm-06-090"),
+        ("999-nm-01-090", "has no walk 999-nm-01-090"),
+        ("001-nm-01", "'001-nm-01' is not of the form 001-nm-01-090"),
+        ("001-nm-one-090", "'001-nm-one-090' is not of the form 001-nm-01-090"),
+        ("", "'' is not of the form 001-nm-01-090"),
+    ],
+)
+def test_animate_refuses_unknown_walks(
+    walk: str,
+    message: str,
+    walkers: Path,
+    cache: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = ["casia-b", str(walkers), "--cache", str(cache), "--out", str(tmp_path / "walks.gif")]
+    assert run(["animate", *where, "--walks", "001-nm-01-090", walk]) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["synthesize", "casia-b", "{out}", "--subjects", "1"], "subjects is 1"),
+        (["synthesize", "casia-b", "{out}", "--subjects", "125"], "subjects is 125"),
+        (["synthesize", "casia-b", "{out}/file/x", "--subjects", "2"], "cannot be written"),
+        (["report-data", "casia-b", "{out}/none.csv"], "none.csv does not exist"),
+        (["animate", "casia-b", "{out}/none", "--out", "x.gif", "--walks", "w"], "does not exist"),
+    ],
+)
+def test_tools_refuse_in_one_sentence(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run([word.format(out=tmp_path) for word in words]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("gaitbench: error: ")
+    assert errors.count("\n") == 1
+    assert message in errors
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["synthesize", "oumvlp", "out"], "argument dataset: invalid choice: 'oumvlp'"),
+        (["synthesize", "casia-b", "out", "--subjects", "x"], "invalid int value: 'x'"),
+        (["evaluate", "out"], "required: --protocol"),
+        (["evaluate", "out", "--protocol", "p", "--distance", "far"], "invalid choice: 'far'"),
+        (["animate", "casia-b", "x", "--out", "x.gif"], "required: --walks"),
+        (["report-data", "casia-b", "x", "--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_words_that_a_tool_does_not_know(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """argparse's own sentence below its usage, and its status 2."""
+    with pytest.raises(SystemExit) as stopped:
+        run(words)
+    assert stopped.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"usage: gaitbench {words[0]} ")
+    assert message in errors.splitlines()[-1]
