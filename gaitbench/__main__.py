@@ -1,5 +1,6 @@
 """The installed command ``gaitbench``: picks what to run before anything heavy is imported."""
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,9 @@ TOOLS = {
     "report-data": "say what is in a dataset and what is missing",
     "animate": "draw walks of a dataset as an animation",
 }
+
+# errors of the system that mean that a file or folder cannot be written
+THE_USERS = (errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 
 
 def usage() -> str:
@@ -39,6 +43,16 @@ def guarded(program: Callable[[], None]) -> int:
         program()
     except InputError as error:
         print(f"gaitbench: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in THE_USERS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(
+            f"gaitbench: error: {place}{error.strerror}; free the disk, mend the permissions or "
+            "name another folder",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("gaitbench: stopped", file=sys.stderr)

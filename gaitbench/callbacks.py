@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddingCollector(pl.Callback):
-    """Collects the embeddings of an evaluation run from all processes, one a sequence.
+    """Collects the embeddings of an evaluation run from all processes, the mean of each sequence.
 
     A subclass says in :meth:`on_embeddings` what becomes of them, on the first process only, and in
     ``runs`` which of ``fit``, ``validate``, ``test`` and ``predict`` it follows.
@@ -57,22 +57,40 @@ class EmbeddingCollector(pl.Callback):
         if trainer.world_size > 1:
             embeddings = trainer.strategy.all_gather(embeddings).flatten(0, 1)
             rows = trainer.strategy.all_gather(rows).flatten()
+        # asks the first process, so all must ask at the same time
+        self.directory = run_directory(trainer)
         figures: dict[str, float] = {}
+        mistake: InputError | None = None
         if trainer.is_global_zero:
-            # samplers repeat rows to give all processes equal work
-            found, first = np.unique(rows.cpu().numpy(), return_index=True)
-            embeddings = embeddings[torch.from_numpy(first).to(embeddings.device)]
-            faulty = ~torch.isfinite(embeddings).all(dim=1)
-            table = trainer.datamodule.sequences.iloc[found]  # type: ignore[attr-defined]
-            if faulty.any():
-                name = describe(table.iloc[int(faulty.nonzero()[0])])
-                raise InputError(
-                    f"{int(faulty.sum())} of {len(faulty)} embeddings are not finite, the first"
-                    f" that of sequence {name}; look at its poses, or lower model.learning_rate if"
-                    " the training loss is not finite either"
-                )
-            figures = self.on_embeddings(trainer, pl_module, embeddings, table)
-        return trainer.strategy.broadcast(figures)
+            try:
+                figures = self._judge(trainer, pl_module, embeddings, rows)
+            except InputError as error:
+                mistake = error
+        # all processes go on, or stop, together
+        figures, message = trainer.strategy.broadcast((figures, str(mistake or "")))
+        if message:
+            raise mistake or InputError(message)
+        return figures
+
+    def _judge(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, embeddings: Tensor, rows: Tensor
+    ) -> dict[str, float]:
+        # a row comes once for each of its windows, and samplers repeat rows to give all processes
+        # equal work; in float64 the mean is the same however often it comes
+        found, place, times = torch.unique(rows, return_inverse=True, return_counts=True)
+        total = embeddings.new_zeros(len(found), embeddings.shape[1], dtype=torch.float64)
+        total.index_add_(0, place, embeddings.double())
+        embeddings = (total / times[:, None]).float()
+        faulty = ~torch.isfinite(embeddings).all(dim=1)
+        table = trainer.datamodule.sequences.iloc[found.cpu().numpy()]  # type: ignore[attr-defined]
+        if faulty.any():
+            name = describe(table.iloc[int(faulty.nonzero()[0])])
+            raise InputError(
+                f"{int(faulty.sum())} of {len(faulty)} embeddings are not finite, the first"
+                f" that of sequence {name}; look at its poses, or lower model.learning_rate if"
+                " the training loss is not finite either"
+            )
+        return self.on_embeddings(trainer, pl_module, embeddings, table)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *place: Any
@@ -184,9 +202,8 @@ class ProtocolEvaluation(EmbeddingCollector):
             if metric in ("rank1", "map") and isinstance(value, float)
         }
         if not training:
-            directory = run_directory(trainer)
-            publish(evaluations, directory)
-            print(f"\nwritten to {directory}")
+            publish(evaluations, self.directory)
+            print(f"\nwritten to {self.directory}")
         self._draw(trainer, evaluations[0], embeddings, sequences, training)
         return figures
 
@@ -268,7 +285,7 @@ class PredictionWriter(EmbeddingCollector):
         sequences: pd.DataFrame,
     ) -> dict[str, float]:
         """Write both files, each beside its place and then renamed."""
-        directory = Path(self.dir) if self.dir else run_directory(trainer) / "predictions"
+        directory = Path(self.dir) if self.dir else self.directory / "predictions"
         write_predictions(directory, embeddings.cpu().numpy(), sequences)
         print(f"{len(sequences)} embeddings written to {directory}")
         return {}
@@ -303,7 +320,8 @@ def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame
                 f"{folder / name} does not exist; give a folder that `predict` has written"
             )
     try:
-        embeddings = np.load(folder / EMBEDDINGS, allow_pickle=False)
+        with (folder / EMBEDDINGS).open("rb") as file:
+            embeddings = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
             f"{folder / EMBEDDINGS} is no plain numpy array ({error}); predict again"
@@ -311,7 +329,8 @@ def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame
     try:
         table = pd.read_csv(folder / SEQUENCES, dtype={"subject": str, "condition": str})
     except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{folder / SEQUENCES} is no table ({error}); predict again") from error
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder / SEQUENCES} is no table ({reason}); predict again") from error
     for column in ("subject", "condition", "number", "view"):
         if column not in table:
             raise InputError(f"{folder / SEQUENCES} lacks the column {column}; predict again")
@@ -321,6 +340,8 @@ def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame
                 f"{folder / SEQUENCES} has a value in column {column} that is no whole number; "
                 "mend it or predict again"
             )
+    if embeddings.dtype.kind != "f":
+        raise InputError(f"{folder / EMBEDDINGS} holds no real numbers; predict again")
     if embeddings.ndim != 2 or len(embeddings) != len(table):
         raise InputError(
             f"{folder / EMBEDDINGS} has shape {embeddings.shape} and {folder / SEQUENCES} has "

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 import torch
+import yaml
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from gaitbench import callbacks, datamodules, memory, methods
@@ -31,6 +32,9 @@ QUIET = (
     "You defined a `validation_step` but have no `val_dataloader`",
     "Checkpoint directory .* exists and is not empty",
     "It is recommended to use .*sync_dist=True",
+    "The dirpath has changed from",
+    "You are using a custom batch sampler",
+    "torch.distributed.nn.functional.all_gather is deprecated",
     "Experiment logs directory .* exists",
     "LightningCLI.s args parameter",
     "Total length of `list` across ranks is zero",
@@ -70,10 +74,21 @@ class GaitCLI(LightningCLI):
         wins. A ``ckpt_path`` that stands in a YAML file adds no settings.
         """
         assert isinstance(args, list)
+        check_configs(args)
         settings = stored_settings(args)
         if settings:
             args = [args[0], "--config", json.dumps({"model": settings}), *args[1:]]
         super().parse_arguments(parser, args)
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a class refuses comes out of the parser's wrapping unchanged."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            raise (cause or error) from None
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: see :meth:`parse_arguments`."""
@@ -87,9 +102,11 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message, cut to what the user can mend, as an InputError."""
+        if isinstance(ex, InputError):
+            raise ex
         if not self.exit_on_error:  # a trial of one of several types, whose failure is expected
             super().error(message, ex)
-        program = self.prog.replace(" [options]", "")
+        program = self.prog.replace(" [options]", "").replace("__main__.py", "gaitbench")
         raise InputError(f"{one_sentence(message)}; `{program} --help` lists what is accepted")
 
 
@@ -103,6 +120,7 @@ def one_sentence(message: str) -> str:
     where = ".".join(dict.fromkeys(keys))
     for pattern, text in (
         (r"Option '([^']+)' is not accepted", "{where}.{0} is no setting"),
+        (r"Group '([^']+)' does not accept option '([^']+)'", "{where}.{0}.{1} is no setting"),
         (r"unrecognized arguments: (\S+)", "{0} is no setting"),
         (r"File does not exist: '([^']+)'", "the file {0} of --{where} does not exist"),
         (r"the following arguments are required: (.+)", "{where} lacks {0}"),
@@ -111,10 +129,32 @@ def one_sentence(message: str) -> str:
     ):
         found = re.search(pattern, message)
         if found:
-            what = found[1].strip().rstrip(".")
-            return text.format(what, where=where).lstrip(".: ")
+            what = [part.strip().rstrip(".") for part in found.groups()]
+            return text.format(*what, where=where).lstrip(".: ")
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:3])
+
+
+def check_configs(args: list[str]) -> None:
+    """Refuse config files that are no YAML, by name and place, which the parser does not tell.
+
+    Raises:
+        InputError: naming file, line and column.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", "-c", action="append", default=[])
+    for name in finder.parse_known_args(args)[0].config:
+        if not Path(name).is_file():  # missing, which the parser tells, or YAML itself
+            continue
+        try:
+            content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f" line {mark.line + 1} column {mark.column + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or str(error)
+            raise InputError(f"{name}{place}: {problem}; mend the YAML") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{name} holds no settings; expected lines such as `model: ...`")
 
 
 def stored_settings(args: list[str]) -> dict[str, Any]:
@@ -127,8 +167,16 @@ def stored_settings(args: list[str]) -> dict[str, Any]:
     stored = read_checkpoint(Path(path)).get("hyper_parameters", {})
     if "_class_path" not in stored:
         return {}
+    # a file from elsewhere must not choose what is imported
+    method = str(stored["_class_path"]).rpartition(".")[2]
+    if method not in methods.__all__:
+        known = ", ".join(name for name in methods.__all__ if name != "GaitMethod")
+        raise InputError(
+            f"{path} holds the method {stored['_class_path']}, which is unknown; name a checkpoint "
+            f"of one of {known}"
+        )
     settings = {name: value for name, value in stored.items() if not name.startswith("_")}
-    return {"class_path": stored["_class_path"], "init_args": settings}
+    return {"class_path": method, "init_args": settings}
 
 
 # what Lightning takes in place of a path
@@ -152,12 +200,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint that can be read safely ({why}); name a .ckpt file that "
             "`fit` has written"
         ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(
-            f"{path} is a torch file but no checkpoint: it lacks state_dict; name a .ckpt file "
-            "that `fit` has written"
-        )
-    return content
+    for name in ("state_dict", "pytorch-lightning_version"):
+        if not isinstance(content, dict) or name not in content:
+            raise InputError(
+                f"{path} is a torch file but no checkpoint: it lacks {name}; name a .ckpt file "
+                "that `fit` has written"
+            )
+    return dict(content)
 
 
 def main(

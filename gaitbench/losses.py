@@ -4,6 +4,8 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss
 from torch import Tensor, nn
 
+from gaitbench.errors import InputError
+
 
 class SupervisedContrastive(nn.Module):
     """Supervised contrastive loss on distances of unit vectors.
@@ -20,6 +22,8 @@ class SupervisedContrastive(nn.Module):
     """
 
     def __init__(self, temperature: float) -> None:
+        if temperature <= 0:
+            raise InputError(f"temperature is {temperature}; give more than 0")
         super().__init__()
         self.loss = SupConLoss(temperature=temperature, distance=LpDistance())
 

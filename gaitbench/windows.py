@@ -55,7 +55,8 @@ class Window:
 
     Args:
         size: frames S of a window; shorter sequences are padded by reflection.
-        place: ``"random"`` or ``"center"``.
+        place: ``"random"``, ``"center"`` or ``"spread"``: evenly from the first to the last.
+        count: windows a sequence, side by side; more than one only where they are spread.
         reverse: probability that the window runs backwards in time.
         shuffle: frames in random order (the published ablation of temporal order).
         include_last: whether a random window may be the very last one. The reference never draws
@@ -63,7 +64,8 @@ class Window:
     """
 
     size: int
-    place: Literal["random", "center"] = "center"
+    place: Literal["random", "center", "spread"] = "center"
+    count: int = 1
     reverse: float = 0.0
     shuffle: bool = False
     include_last: bool = False
@@ -72,9 +74,11 @@ class Window:
         """Check the settings."""
         if self.size < 1:
             raise ValueError(f"expected a window of at least 1 frame, found {self.size}")
+        if self.count < 1 or (self.count > 1 and self.place != "spread"):
+            raise ValueError(f"expected one window, or several that are spread, found {self}")
 
     def draw(self, lengths: Indices, seed: int) -> Indices:
-        """Frame numbers (B, S) within sequences of the given ``lengths`` (B,).
+        """Frame numbers (B * count, S) within sequences of the given ``lengths`` (B,).
 
         The same lengths and seed give the same windows. Two words are drawn for each sequence,
         one for its direction and one for its place, so that a batch of one draws what the
@@ -83,11 +87,15 @@ class Window:
 
         Source: authors' code of Teepe et al. 2022, arXiv 2204.07855, for order and bounds.
         """
+        lengths = np.repeat(lengths, self.count)
         random = np.random.RandomState(seed)
         words = random.randint(0, 2**32, size=(len(lengths), 2), dtype=np.uint32).astype(np.int64)
         padded = np.maximum(lengths, self.size)
         spare = padded - self.size
-        if self.place == "center":
+        if self.place == "spread":
+            step = np.arange(len(lengths)) % self.count
+            start = spare * step // max(self.count - 1, 1)
+        elif self.place == "center":
             start = spare // 2
         else:
             start = words[:, 1] % np.maximum(spare + self.include_last, 1)

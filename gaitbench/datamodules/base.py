@@ -53,7 +53,9 @@ class SequenceWindows(Dataset[GaitBatch]):
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather."""
         rows, seed = request
-        frames = self.store.gather(rows, self.window.draw(self.length[rows], seed))
+        windows = self.window.draw(self.length[rows], seed)
+        rows = np.repeat(rows, self.window.count)
+        frames = self.store.gather(rows, windows)
         subject = torch.from_numpy(self.subject[rows])
         return GaitBatch(torch.from_numpy(frames), subject, torch.from_numpy(rows), seed)
 
@@ -79,6 +81,8 @@ class GaitDataModule(pl.LightningDataModule):
         min_frames: leave out sequences with fewer frames, in test too (GaitGraph: 61).
         batch_size: sequences of a training batch over all devices.
         eval_batch_size: sequences of a batch in validation, test and prediction.
+        eval_windows: windows of a sequence in validation, test and prediction, spread evenly over
+            it; their embeddings are averaged. 1 is the centre window, as published.
         sequences_per_subject: K of P x K batches, where P is batch_size / K; 0 draws plain random
             batches.
         balance_conditions: spread a subject's K sequences evenly over its conditions.
@@ -111,6 +115,7 @@ class GaitDataModule(pl.LightningDataModule):
         min_frames: int = 0,
         batch_size: int = 128,
         eval_batch_size: int = 256,
+        eval_windows: int = 1,
         sequences_per_subject: int = 0,
         balance_conditions: bool = False,
         augmentation: PoseAugmentation = PoseAugmentation(),
@@ -129,6 +134,7 @@ class GaitDataModule(pl.LightningDataModule):
             ("min_frames", min_frames, 0),
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
+            ("eval_windows", eval_windows, 1),
             ("sequences_per_subject", sequences_per_subject, 0),
             ("num_workers", num_workers, 0),
         ):
@@ -148,6 +154,7 @@ class GaitDataModule(pl.LightningDataModule):
         self.min_frames = min_frames
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.eval_windows = eval_windows
         self.sequences_per_subject = sequences_per_subject
         self.balance_conditions = balance_conditions
         self.augmentation = augmentation
@@ -262,11 +269,19 @@ class GaitDataModule(pl.LightningDataModule):
         else:
             sampler = RandomBatches(rows, self.batch_size, seed)
         vary = self.augmentation
-        window = Window(self.frames, "random", vary.reverse, vary.shuffle, vary.last_window)
+        window = Window(
+            self.frames,
+            "random",
+            reverse=vary.reverse,
+            shuffle=vary.shuffle,
+            include_last=vary.last_window,
+        )
         return self._loader(sampler, window)
 
     def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:
-        return self._loader(InOrder(self._rows(part), self.eval_batch_size), Window(self.frames))
+        place: Literal["spread", "center"] = "spread" if self.eval_windows > 1 else "center"
+        window = Window(self.frames, place, self.eval_windows)
+        return self._loader(InOrder(self._rows(part), self.eval_batch_size), window)
 
     def val_dataloader(self) -> DataLoader[GaitBatch] | list[Any]:
         """Centre windows of the validation subjects; nothing where there are none."""

@@ -44,6 +44,8 @@ class GaitMethod(pl.LightningModule):
         tta: bool,
     ) -> None:
         super().__init__()
+        if learning_rate < 0:
+            raise InputError(f"model.learning_rate is {learning_rate}; give 0 or more")
         self.skeleton = skeleton
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -65,6 +67,19 @@ class GaitMethod(pl.LightningModule):
         size = len(batch.subject)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Stop a training that has gone astray, before its checkpoint is written.
+
+        Raises:
+            InputError: if the mean loss of the epoch is not finite.
+        """
+        loss = self.trainer.callback_metrics.get("train/loss_epoch")
+        if loss is not None and not torch.isfinite(loss):
+            raise InputError(
+                f"the training loss of epoch {self.current_epoch} is not finite; lower "
+                "model.learning_rate, or look at the data with `gaitbench report-data`"
+            )
 
     def validation_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
         """Embeddings and rows of a batch; logs the validation loss of the plain embedding."""
@@ -116,6 +131,7 @@ class GaitMethod(pl.LightningModule):
         Raises:
             InputError: naming what differs.
         """
+        self._keep_own_schedule(checkpoint)
         origin = checkpoint.get("gaitbench", {})
         skeleton = origin.get("skeleton", self.skeleton)
         if skeleton != self.skeleton:
@@ -140,3 +156,17 @@ class GaitMethod(pl.LightningModule):
                 + ", ".join(faults)
                 + "; give the model settings it was trained with"
             )
+
+    def _keep_own_schedule(self, checkpoint: dict[str, Any]) -> None:
+        """Let this run's rate, decay and length hold where the checkpoint's are others.
+
+        Optimiser and schedule restore all of their settings, not only where they stand.
+        """
+        for state in checkpoint.get("lr_schedulers", []):
+            for name in set(state) - {"last_epoch", "_step_count", "_last_lr"}:
+                del state[name]
+        peak = self.learning_rate
+        for state in checkpoint.get("optimizer_states", []):
+            for group in state["param_groups"]:
+                group |= {"max_lr": peak, "initial_lr": peak / 25, "min_lr": peak / 25 / 1e4}
+                group["weight_decay"] = self.weight_decay

@@ -8,7 +8,8 @@ no list is ever sorted: a rank is a count, and counts add up over blocks of the 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,18 +19,29 @@ Distance = Literal["euclidean", "l1", "cosine"]
 # Elements of one block of scores: 1 Mi entries of two bytes are what two cores keep in their
 # second-level caches, where a comparison costs a third of what it costs from memory.
 BLOCK_ELEMENTS = 1 << 20
+# Scores of one byte are read once only, so that their blocks may be larger.
+BYTES_A_SCORE = 4
 # Flags of one byte are counted eight at a time, as a word of 64 bits.
 WORD = 8
 # The widest part of a gallery that one block takes, in whole words.
 BLOCK_ITEMS = 1024 * WORD
 # Rows that are prepared at a time: 512 x 384 in float64 is 1.5 MB.
 ROWS = 512
+# What stands for zero in unsigned bytes.
+ZERO = 127
+# More columns than this are not added up in 32 bits without care.
+MOST_DIMENSIONS = 1 << 13
 # Pairs measured again at a time: both sides in float64 stay in the second-level cache.
 PAIRS = 512
-# A row with more doubtful items than this is cheaper to screen again in the next precision.
-DOUBTS = 64
+# A row with a larger share of doubtful items is cheaper to screen again in the next precision,
+# or, after the last, to sort.
+DOUBTS = {torch.uint8: 1 / 64, torch.bfloat16: 1 / 24, torch.float32: 1 / 2}
 # Multiplications below which a second, coarser screen costs more than it saves.
 COARSE_WORK = 1 << 31
+# The screen in bytes multiplies once for each genuine item of a probe, up to this many.
+BYTE_ITEMS = 4
+# Equal rows are looked for among all when there may be this many times fewer distinct ones.
+REPEATS = 8
 
 
 def pieces(rows: Tensor, size: int) -> list[Tensor]:
@@ -62,7 +74,8 @@ def pair_distances(points: Tensor, left: Tensor, right: Tensor, distance: Distan
     parts = []
     ends = (pieces(rows.reshape(-1), PAIRS) for rows in (left, right))
     for a, b in zip(*ends, strict=True):
-        difference = points[a].double().sub_(points[b])
+        difference = points.index_select(0, a).double()
+        difference -= points.index_select(0, b).double()
         parts.append(difference.abs_().sum(1) if distance == "l1" else difference.square_().sum(1))
     return torch.cat(parts).view(left.shape) if parts else points.new_zeros(left.shape).double()
 
@@ -91,6 +104,9 @@ class Genuine:
     items: Tensor
     valid: Tensor
     itself: Tensor
+
+    def __getitem__(self, rows: Tensor) -> "Genuine":
+        return Genuine(self.items[rows], self.valid[rows], self.itself[rows])
 
 
 def find_genuine(subjects: Tensor, probes: Tensor, gallery: Tensor) -> Genuine:
@@ -133,7 +149,8 @@ class Ranker:
         screens: precisions of the screens, coarse to fine; chosen by the machine when ``None``.
         block: scores held at a time.
         width: most gallery items in one block; a multiple of 8.
-        doubts: most doubtful items of a probe that are measured before the next screen is tried.
+        doubts: most doubtful items of a probe and block that are measured, not left to the next
+            screen or to sorting; by :data:`DOUBTS` when ``None``.
     """
 
     def __init__(
@@ -144,11 +161,12 @@ class Ranker:
         screens: tuple[torch.dtype, ...] | None = None,
         block: int = BLOCK_ELEMENTS,
         width: int = BLOCK_ITEMS,
-        doubts: int = DOUBTS,
+        doubts: int | None = None,
     ) -> None:
         self.points, self.distance = points, distance
         self.dtypes, self.block, self.width, self.doubts = screens, block, width, doubts
-        self._screens: dict[torch.dtype, _Screen] = {}
+        self._screens: dict[torch.dtype, Any] = {}
+        self._distinct_points: tuple[Tensor, Tensor] | None = None
 
     def ranks(self, probes: Tensor, gallery: Tensor, genuine: Genuine) -> Tensor:
         """Rank the genuine items of each probe.
@@ -168,46 +186,102 @@ class Ranker:
         itself = genuine.itself[:, None]
         before -= ((itself >= 0) & ((own > 0) | (itself < genuine.items))).long()
 
-        width = min(len(gallery) + -len(gallery) % WORD, self.width)
         open_rows = genuine.valid.any(1).nonzero()[:, 0]
-        dtypes = self.dtypes or self._choose(len(probes) * len(gallery))
         with full_precision():
-            for dtype in dtypes:
-                if not len(open_rows):
-                    break
-                doubts = None if dtype is dtypes[-1] else self.doubts
-                screen = self._screen(dtype)
-                right = screen.items(gallery)
-                left_over = []
-                for rows in pieces(open_rows, max(1, self.block // max(1, width))):
-                    counts, undecided = screen.count(
-                        probes[rows],
-                        gallery,
-                        right,
-                        Genuine(genuine.items[rows], genuine.valid[rows], genuine.itself[rows]),
-                        own[rows],
-                        doubts,
-                        width,
+            for dtype in self.dtypes or self._choose(len(probes) * len(gallery), genuine):
+                if len(open_rows):
+                    counts, undecided = self._count(
+                        dtype, probes[open_rows], gallery, genuine[open_rows], own[open_rows]
                     )
-                    before[rows] += counts.masked_fill_(undecided[:, None], 0)
-                    left_over.append(rows[undecided])
-                open_rows = torch.cat(left_over)
-        last = torch.iinfo(torch.int64).max
-        ranks = (before + 1).masked_fill_(~genuine.valid, last).sort(1).values
-        return ranks.masked_fill_(ranks == last, 0)
+                    before[open_rows] += counts.masked_fill_(undecided[:, None], 0)
+                    open_rows = open_rows[undecided]
+        before[open_rows] = self._sort(probes[open_rows], gallery, genuine[open_rows])
+        return _rising(before + 1, genuine.valid)
 
-    def _choose(self, pairs: int) -> tuple[torch.dtype, ...]:
-        """Precisions worth screening with: bfloat16 first where the processor multiplies it."""
+    def _choose(self, pairs: int, genuine: Genuine) -> tuple[torch.dtype, ...]:
+        """Precisions worth screening with: the coarse ones where the processor multiplies them."""
+        dim = self.points.shape[1]
+        if self.points.device.type != "cpu" or self.distance == "l1" or pairs * dim < COARSE_WORK:
+            return (torch.float32,)
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        large = pairs * self.points.shape[1] >= COARSE_WORK
-        if self.points.device.type == "cpu" and self.distance != "l1" and large and native():
-            return (torch.bfloat16, torch.float32)
-        return (torch.float32,)
+        halves = (torch.bfloat16,) if native() else ()
+        few = genuine.items.shape[1] <= BYTE_ITEMS and dim <= MOST_DIMENSIONS
+        return (*((torch.uint8,) if few and multiplies_bytes() else ()), *halves, torch.float32)
 
-    def _screen(self, dtype: torch.dtype) -> "_Screen":
+    def _count(
+        self, dtype: torch.dtype, probes: Tensor, gallery: Tensor, genuine: Genuine, own: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Screen in one precision; as :meth:`_Screen.count`, but block by block."""
         if dtype not in self._screens:
-            self._screens[dtype] = _Screen(self.points, self.distance, dtype)
-        return self._screens[dtype]
+            kind = _ByteScreen if dtype == torch.uint8 else _Screen
+            self._screens[dtype] = kind(self.points, self.distance, dtype)
+        screen = self._screens[dtype]
+        right = screen.items(gallery, self.width)
+        width = min(len(gallery) + -len(gallery) % WORD, self.width)
+        size = self.block // max(1, width)
+        if dtype == torch.uint8:
+            size = size * BYTES_A_SCORE // max(1, genuine.items.shape[1])
+        limit = int(width * DOUBTS[dtype]) + 1 if self.doubts is None else self.doubts
+        before = torch.zeros_like(genuine.items)
+        undecided = torch.ones_like(genuine.valid[:, 0])
+        given_up = 0
+        for rows in pieces(torch.arange(len(probes), device=probes.device), max(1, size)):
+            before[rows], undecided[rows] = screen.count(
+                probes[rows], gallery, right, genuine[rows], own[rows], limit
+            )
+            lost = int(undecided[rows].sum())
+            given_up += lost
+            # Points too alike for this precision are left to the next one; and if most points are
+            # repeated, to sorting.
+            if dtype != torch.float32 and 2 * given_up > int(rows[-1]) + 1:
+                break
+            if lost == len(rows) and REPEATS * len(self._distinct()[1]) <= len(self.points):
+                break
+        return before, undecided
+
+    def _distinct(self) -> tuple[Tensor, Tensor]:
+        """Number of the distinct point of each row (N,), and one row of each distinct point."""
+        if self._distinct_points is None:
+            values, number = torch.unique(self.points, dim=0, return_inverse=True)
+            row = torch.empty(len(values), dtype=torch.int64, device=number.device)
+            row[number] = torch.arange(len(number), device=number.device)
+            self._distinct_points = number, row
+        return self._distinct_points
+
+    def _sort(self, probes: Tensor, gallery: Tensor, genuine: Genuine) -> Tensor:
+        """Count by measuring and sorting everything, but equal points only once; (P, K)."""
+        before = torch.zeros_like(genuine.items)
+        if not len(probes):
+            return before
+        number, row = self._distinct()
+        wanted, who = torch.unique(number[probes], return_inverse=True)
+        items, which = torch.unique(number[gallery], return_inverse=True)
+        for start in range(0, len(wanted), step := max(1, self.block // len(gallery))):
+            left, right = torch.meshgrid(
+                row[wanted[start : start + step]], row[items], indexing="ij"
+            )
+            distances = pair_distances(self.points, left, right, self.distance)
+            place = _places_in_order(distances[:, which])
+            rows = ((who >= start) & (who < start + step)).nonzero()[:, 0]
+            for part in pieces(rows, step):
+                before[part] = _before(place[who[part] - start], genuine[part])
+        return before
+
+
+def _measure(
+    points: Tensor, distance: Distance, pairs: tuple[Tensor, Tensor], own: Tensor, earlier: Tensor
+) -> Tensor:
+    """Whether the right one of each pair comes before a genuine item at distance ``own``."""
+    theirs = pair_distances(points, *pairs, distance)
+    return (theirs < own) | ((theirs == own) & earlier)
+
+
+def _frame(points: Tensor) -> tuple[Tensor, float]:
+    """Centre of the points, float64 (D,), and the largest distance from it."""
+    parts = pieces(points, ROWS)
+    centre = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0)
+    centre /= len(points)
+    return centre, float(torch.stack([(p - centre).norm(dim=1).max() for p in parts]).max()) or 1.0
 
 
 class _Screen:
@@ -252,13 +326,10 @@ class _Screen:
             self.table = points
             self.length = points.double().abs().sum(1)
             return
+        self.centre, self.scale = _frame(points)
         # Float64 in pieces of some rows, which stay in the cache.
         parts = pieces(points, ROWS)
-        centre = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0)
-        centre /= len(points)
-        lengths = [(part - centre).norm(dim=1).max() for part in parts]
-        self.scale = float(torch.stack(lengths).max()) or 1.0
-        columns = [self._round((part - centre) / self.scale) for part in parts]
+        columns = [self._round((part - self.centre) / self.scale) for part in parts]
         (
             self.table,
             self.half,
@@ -292,22 +363,20 @@ class _Screen:
         self,
         probes: Tensor,
         gallery: Tensor,
-        right: Tensor,
+        right: list[Tensor],
         genuine: Genuine,
         own: Tensor,
-        limit: int | None,
-        width: int,
+        limit: int,
     ) -> tuple[Tensor, Tensor]:
         """Count the items before each genuine item.
 
         Args:
             probes: rows, int64 (P,).
             gallery: rows, int64 (G,).
-            right: ``self.items(gallery)``.
+            right: ``self.items(gallery, width)``.
             genuine: of these probes.
             own: float64 distances (P, K) of the genuine items.
-            limit: most doubtful items of one block that are measured for a probe; ``None`` for all.
-            width: gallery items taken at a time.
+            limit: most doubtful items of one block that are measured for a probe.
 
         Returns:
             counts (P, K), and a mask (P,) of probes given up for too many doubtful items.
@@ -317,26 +386,26 @@ class _Screen:
         low_bits, high_bits = low.view(self.bits), high.view(self.bits)
         before = torch.zeros_like(items)
         undecided = torch.zeros_like(valid[:, 0])
-        for start in range(0, len(right), width):
-            bits = self._scores(left, right[start : start + width]).view(self.bits)
+        start = 0
+        for block in right:
+            bits = self._scores(left, block).view(self.bits)
             for k in range(items.shape[1]):
                 above = _words(bits > high_bits[:, k, None])
                 doubtful = _words(bits >= low_bits[:, k, None]) ^ above
                 before[:, k] += _count(above)
-                if limit is not None:
-                    undecided |= _count(doubtful) > limit
-                row, item = _places(doubtful)
+                undecided |= _count(doubtful) > limit
+                row, item = _places(doubtful.masked_fill_(undecided[:, None], 0))
                 item += start
                 place = items[row, k]
-                ask = (item != place) & ~undecided[row]
+                ask = item != place
                 row, item, place = row[ask], item[ask], place[ask]
-                theirs = pair_distances(self.points, probes[row], gallery[item], self.distance)
-                mine = own[row, k]
-                first = (theirs < mine) | ((theirs == mine) & (item < place))
+                pairs = probes[row], gallery[item]
+                first = _measure(self.points, self.distance, pairs, own[row, k], item < place)
                 before[:, k] += torch.bincount(row[first], minlength=len(before))
+            start += len(block)
         return before, undecided
 
-    def items(self, gallery: Tensor) -> Tensor:
+    def items(self, gallery: Tensor, width: int) -> list[Tensor]:
         """Right side of the product, filled up to whole words with items farther than any other."""
         filling = torch.zeros_like(self.table[:1])
         if self.distance == "l1":
@@ -344,7 +413,8 @@ class _Screen:
         else:
             # Scores lie between -1.5 and 0.5; this is the first piece of the bias.
             filling[:, -4] = -8
-        return torch.cat([self.table[gallery], filling.expand(-len(gallery) % WORD, -1)])
+        filled = torch.cat([self.table[gallery], filling.expand(-len(gallery) % WORD, -1)])
+        return pieces(filled, width)
 
     def _thresholds(
         self, probes: Tensor, gallery: Tensor, valid: Tensor, own: Tensor
@@ -389,6 +459,181 @@ class _Screen:
         if self.distance == "l1":
             return torch.cdist(left[:, :-1], right, p=1).neg_().sub_(left[:, -1:])
         return left @ right.T
+
+
+@cache
+def multiplies_bytes() -> bool:
+    """Whether this processor and this PyTorch have the product that :class:`_ByteScreen` needs.
+
+    It is PyTorch's operator for quantised layers, tried here on a few numbers.
+    """
+    native = getattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    if not native():
+        return False
+    left = torch.arange(0, 240, 10, dtype=torch.uint8).view(3, 8)
+    right = torch.arange(-64, 64, 2, dtype=torch.int8).view(8, 8)
+    bias = torch.arange(8.0)
+    try:
+        found = _byte_product(left, _pack(right), bias, 0.5, 64.0)
+    except (AttributeError, RuntimeError):
+        return False
+    expected = ((left.double() - ZERO) @ right.double().T / 4 + bias) / 64
+    return bool((found - expected.clamp(0, 255)).abs().max() <= 1)
+
+
+def _pack(right: Tensor) -> Tensor:
+    """Order int8 (G, D) as the processor reads it."""
+    packed: Tensor = torch.ops.onednn.qlinear_prepack(right, None)
+    return packed
+
+
+def _byte_product(left: Tensor, packed: Tensor, bias: Tensor, step: float, unit: float) -> Tensor:
+    """Compute (step^2 (left - ZERO) @ right.T + bias) / unit, rounded and held in 0 to 255.
+
+    Args:
+        left: uint8 (P, D).
+        packed: ``_pack(right)`` of int8 (G, D).
+        bias: float32 (G,).
+        step: of both sides.
+        unit: of the result.
+
+    Returns:
+        uint8 (P, G).
+    """
+    scale = torch.full_like(bias, step)
+    zero = torch.zeros_like(bias, dtype=torch.int64)
+    result: Tensor = torch.ops.onednn.qlinear_pointwise(
+        left, step, ZERO, packed, scale, zero, bias, unit, 0, torch.uint8, "none", [], ""
+    )
+    return result
+
+
+class _ByteScreen:
+    """Like :class:`_Screen`, with inputs and scores of one byte and the decision in the product.
+
+    **Product.** Centred and scaled points x and y are rounded to multiples X, Y of one step h,
+    -127 to 127, so that products add up exactly as integers. For each genuine item k, columns of
+    the left side with digits of an integer a_k, and constants on the right, add h^2 a_k, where
+
+        -h^2 a_k - 1/2 = lo' <= lo_k - u < lo' + h^2.
+
+    So r = h^2 (X.Y + a_k) + (1/2 - |y|^2 / 2) is nearly s - lo'. The processor returns r / u,
+    rounded and held in 0 to 255, u being the unit.
+
+    **Bound.** |r - (s - lo')| <= delta = |x - x^| max|y| + |x^| max|y - y^| + 2^-20 M, by Cauchy
+    and Schwarz, with norms measured; M = 9 + 255 127 h^2 (number of columns) is above every
+    intermediate result, so that 2^-20 M is sixteen times the error of one operation in float32.
+
+    **Decision.** With lo_k = t_k - delta and hi_k = t_k + delta: 0 means r <= u / 2, so
+    s <= t_k - delta - u + u / 2 + delta < t_k, farther. More than v = ceil((hi_k - lo') / u + 1/2)
+    means r > hi_k - lo', so s > t_k, nearer. What is 1 to v is doubtful. As most items are 0, the
+    others are found by looking at eight at a time.
+
+    **Unit.** u = max(2 max delta / 128, h^2) gives v <= 128 + 1 + 1 + 2 < 255.
+    """
+
+    def __init__(self, points: Tensor, distance: Distance, dtype: torch.dtype) -> None:
+        self.points, self.distance = points, distance
+        self.centre, self.scale = _frame(points)
+        parts = [(part - self.centre).div_(self.scale) for part in pieces(points, ROWS)]
+        largest = torch.stack([part.abs().max() for part in parts]).max()
+        # Rounded to float32, but not below what 127 steps must reach.
+        self.step = float((largest / 127 * (1 + 2.0**-22)).float()) or 1.0
+        columns = [self._round(part) for part in parts]
+        self.table, self.half, self.length, self.rounded_length, self.rounding = (
+            torch.cat(column) for column in zip(*columns, strict=True)
+        )
+        # |lo' + 1/2| <= 1 + delta + u + h^2, in digits up to 126 of weight 127.
+        worst = 1.1 + 4 * float(self.rounding.max()) + 4 * self.step**2
+        self.digits = int(worst / (self.step**2 * 127 * 126)) + 1
+        self.numeric = 2.0**-20 * (
+            9 + 255 * 127 * self.step**2 * (points.shape[1] + self.digits + 1)
+        )
+        weights = torch.full((1, self.digits + 1), 127, dtype=torch.int8)
+        weights[:, -1] = 1
+        self.weights = weights
+
+    def _round(self, x: Tensor) -> tuple[Tensor, ...]:
+        whole = (x / self.step).round_()
+        rounded = whole * self.step
+        return (
+            whole.to(torch.int8),
+            x.square().sum(1) / 2,
+            x.norm(dim=1),
+            rounded.norm(dim=1),
+            (x - rounded).norm(dim=1),
+        )
+
+    def items(self, gallery: Tensor, width: int) -> list[tuple[Tensor, Tensor]]:
+        """Right side of the product and its bias, filled up to whole words with far items."""
+        blocks = []
+        for rows in pieces(gallery, width):
+            filling = -len(rows) % WORD
+            right = torch.cat([self.table[rows], self.weights.expand(len(rows), -1)], 1)
+            right = torch.nn.functional.pad(right, (0, 0, 0, filling))
+            # Nothing else has a score below -1.5.
+            bias = torch.nn.functional.pad(0.5 - self.half[rows], (0, filling), value=-64.0)
+            blocks.append((_pack(right), bias.float()))
+        return blocks
+
+    def count(
+        self,
+        probes: Tensor,
+        gallery: Tensor,
+        right: list[tuple[Tensor, Tensor]],
+        genuine: Genuine,
+        own: Tensor,
+        limit: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Count the items before each genuine item, as :meth:`_Screen.count`."""
+        which, k = genuine.valid.nonzero(as_tuple=True)
+        probe, place, mine = probes[which], genuine.items[which, k], own[which, k]
+        left, unit, last = self._thresholds(probe, gallery, mine)
+        nearer = torch.zeros_like(probe)
+        undecided = torch.zeros_like(genuine.valid[:, 0])
+        start = 0
+        for packed, bias in right:
+            words = _byte_product(left, packed, bias, self.step, unit).view(torch.int64)
+            row, word = words.nonzero(as_tuple=True)
+            levels = words[row, word][:, None].view(torch.uint8)
+            above = levels > last[row, None]
+            nearer.index_add_(0, row, above.sum(1))
+            doubtful = (levels > 0) ^ above
+            doubts = torch.zeros_like(nearer).index_add_(0, row, doubtful.sum(1))
+            undecided[which[doubts > limit]] = True
+            hit, flag = (doubtful & ~undecided[which[row], None]).nonzero(as_tuple=True)
+            row, item = row[hit], word[hit] * WORD + flag + start
+            ask = item != place[row]
+            row, item = row[ask], item[ask]
+            pairs = probe[row], gallery[item]
+            first = _measure(self.points, self.distance, pairs, mine[row], item < place[row])
+            nearer += torch.bincount(row[first], minlength=len(nearer))
+            start += len(bias)
+        before = torch.zeros_like(genuine.items)
+        before[which, k] = nearer
+        return before, undecided
+
+    def _thresholds(
+        self, probe: Tensor, gallery: Tensor, own: Tensor
+    ) -> tuple[Tensor, float, Tensor]:
+        """Left side of the product, the unit u, and v, uint8 (P,)."""
+        target = self.half[probe] - own / (2 * self.scale**2)
+        delta = (
+            self.rounding[probe] * self.length[gallery].max()
+            + self.rounded_length[probe] * self.rounding[gallery].max()
+            + self.numeric
+        )
+        square = self.step**2
+        unit = float((delta.max() / 64).clamp_min(square).float())
+        whole = ((delta + unit - target - 0.5) / square).ceil()
+        last = ((target + delta + 0.5 + whole * square) / unit + 0.5).ceil()
+        whole = whole.long()
+        tens = whole.div(127, rounding_mode="floor")
+        # The floors of (n + j) / d for j = 0 ... d - 1 add up to n.
+        steps = torch.arange(self.digits, device=probe.device)
+        digits = (tens[:, None] + steps).div(self.digits, rounding_mode="floor")
+        left = torch.cat([self.table[probe], digits, (whole - tens * 127)[:, None]], 1)
+        return (left + ZERO).to(torch.uint8), unit, last.to(torch.uint8)
 
 
 def _words(flags: Tensor) -> Tensor:
@@ -458,13 +703,26 @@ def ranks_of_matrix(distances: Tensor, genuine: Genuine) -> Tensor:
         distances: (P, G).
         genuine: of these probes and gallery items.
     """
-    distances = distances.clone()
-    present = (genuine.itself >= 0).nonzero()[:, 0]
-    distances[present, genuine.itself[present]] = torch.inf
+    return _rising(_before(_places_in_order(distances), genuine) + 1, genuine.valid)
+
+
+def _places_in_order(distances: Tensor) -> Tensor:
+    """Place of each item if its row were sorted, (P, G); the first of equal ones comes first."""
     place = torch.empty_like(distances, dtype=torch.int64)
     order = distances.argsort(dim=1, stable=True)
-    place.scatter_(1, order, torch.arange(distances.shape[1], device=order.device).expand_as(order))
+    step = torch.arange(distances.shape[1], device=order.device)
+    return place.scatter_(1, order, step.expand_as(order))
+
+
+def _before(place: Tensor, genuine: Genuine) -> Tensor:
+    """Count what comes before each genuine item, other than the probe itself; (P, K)."""
+    before = place.gather(1, genuine.items)
+    itself = genuine.itself[:, None]
+    return before - ((itself >= 0) & (place.gather(1, itself.clamp_min(0)) < before)).long()
+
+
+def _rising(ranks: Tensor, valid: Tensor) -> Tensor:
+    """Sort the ranks of each row, and fill its end with 0."""
     last = torch.iinfo(torch.int64).max
-    ranks = place.gather(1, genuine.items) + 1
-    ranks = ranks.masked_fill_(~genuine.valid, last).sort(1).values
+    ranks = ranks.masked_fill(~valid, last).sort(1).values
     return ranks.masked_fill_(ranks == last, 0)

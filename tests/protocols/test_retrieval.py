@@ -17,8 +17,9 @@ from gaitbench.protocols.retrieval import (
 SCREENS = [
     ("euclidean", None),
     ("euclidean", (torch.float32,)),
-    ("euclidean", (torch.bfloat16, torch.float32)),
+    ("euclidean", (torch.uint8, torch.bfloat16, torch.float32)),
     ("euclidean", (torch.bfloat16,)),
+    ("euclidean", (torch.uint8,)),
     ("l1", None),
 ]
 
