@@ -6,11 +6,11 @@ READY := .venv/.ready
 
 .PHONY: demo test lint bench clean
 
-CONFIGS := --config configs/gaitgraph2/casia_b.yaml --config configs/gaitgraph2/demo.yaml
+CONFIGS := $(foreach name,casia_b casia_b_pk demo,--config configs/gaitgraph2/$(name).yaml)
 
 demo: $(READY)
 	rm -rf demo/run
-	$(BIN)/gaitbench synthesize casia-b demo --subjects 20 --seed 0
+	$(BIN)/gaitbench synthesize casia-b demo --subjects 30 --seed 0
 	$(BIN)/python gait_casia_b.py fit $(CONFIGS)
 	$(BIN)/python gait_casia_b.py test $(CONFIGS) --ckpt_path demo/run/checkpoints/last.ckpt
 	$(BIN)/gaitbench animate casia-b demo --cache demo/cache --out demo/walkers.gif \

@@ -80,6 +80,15 @@ class GaitCLI(LightningCLI):
             args = [args[0], "--config", json.dumps({"model": settings}), *args[1:]]
         super().parse_arguments(parser, args)
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse to judge a network that was never trained."""
+        command = self.config.subcommand
+        if command != "fit" and not self.config[command].ckpt_path:
+            raise InputError(
+                f"`{command}` needs a trained network; name one with --ckpt_path, such as "
+                "lightning_logs/version_0/checkpoints/last.ckpt"
+            )
+
     def instantiate_classes(self) -> None:
         """Build everything; what a class refuses comes out of the parser's wrapping unchanged."""
         try:

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from goldens import LAYOUTS, golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -15,6 +14,7 @@ from gaitbench.geometry import (
     swap_sides,
 )
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
+from tests.goldens import LAYOUTS, golden
 
 GOLDEN = golden("transforms")
 every_layout = pytest.mark.parametrize(("name", "skeleton"), LAYOUTS.items())

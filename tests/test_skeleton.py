@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from goldens import LAYOUTS, golden
 
 from gaitbench.errors import InputError
 from gaitbench.skeleton import SKELETONS, Skeleton, get_skeleton
+from tests.goldens import LAYOUTS, golden
 
 every_layout = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 

@@ -3,13 +3,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from goldens import golden
 from torch import Generator, Tensor
 
 from gaitbench.geometry import reflect, swap_sides
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
 from gaitbench.transforms import PoseAugmentation
 from gaitbench.windows import Window
+from tests.goldens import golden
 
 GOLDEN = golden("transforms")
 SEED = int(GOLDEN["rng_seed"])

@@ -19,8 +19,8 @@ Distance = Literal["euclidean", "l1", "cosine"]
 # Elements of one block of scores: 1 Mi entries of two bytes are what two cores keep in their
 # second-level caches, where a comparison costs a third of what it costs from memory.
 BLOCK_ELEMENTS = 1 << 20
-# Scores of one byte are read once only, so that their blocks may be larger.
-BYTES_A_SCORE = 4
+# Scores of one byte are read once only, so that their blocks may be larger by this.
+BYTE_BLOCK_FACTOR = 8
 # Flags of one byte are counted eight at a time, as a word of 64 bits.
 WORD = 8
 # The widest part of a gallery that one block takes, in whole words.
@@ -31,11 +31,11 @@ ROWS = 512
 ZERO = 127
 # More columns than this are not added up in 32 bits without care.
 MOST_DIMENSIONS = 1 << 13
-# Pairs measured again at a time: both sides in float64 stay in the second-level cache.
-PAIRS = 512
+# Pairs measured again at a time: few calls, and rows that stay in the cache.
+PAIRS = 1024
 # A row with a larger share of doubtful items is cheaper to screen again in the next precision,
 # or, after the last, to sort.
-DOUBTS = {torch.uint8: 1 / 64, torch.bfloat16: 1 / 24, torch.float32: 1 / 2}
+DOUBTS = {torch.uint8: 1 / 64, torch.bfloat16: 1 / 24, torch.float32: 1 / 8}
 # Multiplications below which a second, coarser screen costs more than it saves.
 COARSE_WORK = 1 << 31
 # The screen in bytes multiplies once for each genuine item of a probe, up to this many.
@@ -220,7 +220,7 @@ class Ranker:
         width = min(len(gallery) + -len(gallery) % WORD, self.width)
         size = self.block // max(1, width)
         if dtype == torch.uint8:
-            size = size * BYTES_A_SCORE // max(1, genuine.items.shape[1])
+            size = size * BYTE_BLOCK_FACTOR // max(1, genuine.items.shape[1])
         limit = int(width * DOUBTS[dtype]) + 1 if self.doubts is None else self.doubts
         before = torch.zeros_like(genuine.items)
         undecided = torch.ones_like(genuine.valid[:, 0])
@@ -268,12 +268,37 @@ class Ranker:
         return before
 
 
-def _measure(
+def _nearer(
     points: Tensor, distance: Distance, pairs: tuple[Tensor, Tensor], own: Tensor, earlier: Tensor
 ) -> Tensor:
-    """Whether the right one of each pair comes before a genuine item at distance ``own``."""
-    theirs = pair_distances(points, *pairs, distance)
-    return (theirs < own) | ((theirs == own) & earlier)
+    """Whether the right one of each pair comes before a genuine item.
+
+    Squares of differences are first added up in float32. As no term is negative, the sum of D
+    terms errs by less than (D + 8) 2^-23 of itself, unless it is outside the range in which squares
+    neither vanish nor overflow; what that leaves open is measured in float64.
+
+    Args:
+        points: float32 (N, D).
+        distance: of the pairs.
+        pairs: rows of ``points``, int64 (n,) each.
+        own: distance of the genuine item, float64 (n,).
+        earlier: whether the right one has the earlier place in the gallery, (n,).
+    """
+    sure = torch.zeros_like(earlier)
+    first = torch.zeros_like(earlier)
+    if distance != "l1" and len(own):
+        parts = []
+        for a, b in zip(*(pieces(rows, PAIRS) for rows in pairs), strict=True):
+            difference = points.index_select(0, a).sub_(points.index_select(0, b))
+            parts.append(torch.linalg.vecdot(difference, difference))
+        rough = torch.cat(parts).double()
+        slack = (points.shape[1] + 8) * 2.0**-23
+        first = rough * (1 + slack) < own
+        sure = (first | (rough * (1 - slack) > own)) & (rough > 1e-30) & (rough < 1e38)
+    rest = (~sure).nonzero()[:, 0]
+    theirs = pair_distances(points, pairs[0][rest], pairs[1][rest], distance)
+    first[rest] = (theirs < own[rest]) | ((theirs == own[rest]) & earlier[rest])
+    return first
 
 
 def _frame(points: Tensor) -> tuple[Tensor, float]:
@@ -400,7 +425,7 @@ class _Screen:
                 ask = item != place
                 row, item, place = row[ask], item[ask], place[ask]
                 pairs = probes[row], gallery[item]
-                first = _measure(self.points, self.distance, pairs, own[row, k], item < place)
+                first = _nearer(self.points, self.distance, pairs, own[row, k], item < place)
                 before[:, k] += torch.bincount(row[first], minlength=len(before))
             start += len(block)
         return before, undecided
@@ -520,9 +545,12 @@ class _ByteScreen:
     So r = h^2 (X.Y + a_k) + (1/2 - |y|^2 / 2) is nearly s - lo'. The processor returns r / u,
     rounded and held in 0 to 255, u being the unit.
 
-    **Bound.** |r - (s - lo')| <= delta = |x - x^| max|y| + |x^| max|y - y^| + 2^-20 M, by Cauchy
-    and Schwarz, with norms measured; M = 9 + 255 127 h^2 (number of columns) is above every
-    intermediate result, so that 2^-20 M is sixteen times the error of one operation in float32.
+    **Bound.** |r - (s - lo')| <= delta, with, by Cauchy and Schwarz,
+
+        delta = |x - x^| max|y| + (|x| + |x - x^|) max|y - y^| + 2^-20 M.
+
+    Norms are measured; M = 9 + 255 127 h^2 (number of columns) is above every intermediate result,
+    so that 2^-20 M is sixteen times the error of one operation in float32.
 
     **Decision.** With lo_k = t_k - delta and hi_k = t_k + delta: 0 means r <= u / 2, so
     s <= t_k - delta - u + u / 2 + delta < t_k, farther. More than v = ceil((hi_k - lo') / u + 1/2)
@@ -535,34 +563,28 @@ class _ByteScreen:
     def __init__(self, points: Tensor, distance: Distance, dtype: torch.dtype) -> None:
         self.points, self.distance = points, distance
         self.centre, self.scale = _frame(points)
-        parts = [(part - self.centre).div_(self.scale) for part in pieces(points, ROWS)]
-        largest = torch.stack([part.abs().max() for part in parts]).max()
-        # Rounded to float32, but not below what 127 steps must reach.
-        self.step = float((largest / 127 * (1 + 2.0**-22)).float()) or 1.0
-        columns = [self._round(part) for part in parts]
-        self.table, self.half, self.length, self.rounded_length, self.rounding = (
+        parts = pieces(points, ROWS)
+        largest = torch.stack([(part - self.centre).abs().max() for part in parts]).max()
+        # A float32 that 127 steps of reach the largest number with.
+        self.step = float((largest / self.scale / 127 * (1 + 2.0**-22)).float()) or 1.0
+        columns = [self._round((part - self.centre) / self.scale) for part in parts]
+        self.table, self.half, self.rounding = (
             torch.cat(column) for column in zip(*columns, strict=True)
         )
+        self.length = (2 * self.half).sqrt_()
         # |lo' + 1/2| <= 1 + delta + u + h^2, in digits up to 126 of weight 127.
         worst = 1.1 + 4 * float(self.rounding.max()) + 4 * self.step**2
         self.digits = int(worst / (self.step**2 * 127 * 126)) + 1
         self.numeric = 2.0**-20 * (
             9 + 255 * 127 * self.step**2 * (points.shape[1] + self.digits + 1)
         )
-        weights = torch.full((1, self.digits + 1), 127, dtype=torch.int8)
-        weights[:, -1] = 1
-        self.weights = weights
+        self.weights = torch.tensor([[127] * self.digits + [1]], dtype=torch.int8)
 
     def _round(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Whole numbers of steps, half the squared lengths, and lengths of what is left over."""
         whole = (x / self.step).round_()
-        rounded = whole * self.step
-        return (
-            whole.to(torch.int8),
-            x.square().sum(1) / 2,
-            x.norm(dim=1),
-            rounded.norm(dim=1),
-            (x - rounded).norm(dim=1),
-        )
+        half = x.square().sum(1) / 2
+        return whole.to(torch.int8), half, x.sub_(whole, alpha=self.step).square_().sum(1).sqrt_()
 
     def items(self, gallery: Tensor, width: int) -> list[tuple[Tensor, Tensor]]:
         """Right side of the product and its bias, filled up to whole words with far items."""
@@ -593,20 +615,22 @@ class _ByteScreen:
         undecided = torch.zeros_like(genuine.valid[:, 0])
         start = 0
         for packed, bias in right:
-            words = _byte_product(left, packed, bias, self.step, unit).view(torch.int64)
-            row, word = words.nonzero(as_tuple=True)
-            levels = words[row, word][:, None].view(torch.uint8)
-            above = levels > last[row, None]
-            nearer.index_add_(0, row, above.sum(1))
+            words = _byte_product(left, packed, bias, self.step, unit).view(-1).view(torch.int64)
+            found = words.nonzero()[:, 0]
+            row, word = found // (len(bias) // WORD), found % (len(bias) // WORD)
+            levels = words[found][:, None].view(torch.uint8)
+            above = levels > last[row][:, None]
             doubtful = (levels > 0) ^ above
-            doubts = torch.zeros_like(nearer).index_add_(0, row, doubtful.sum(1))
+            nearer.index_add_(0, row, _count_in_word(above))
+            doubts = torch.zeros_like(nearer).index_add_(0, row, _count_in_word(doubtful))
             undecided[which[doubts > limit]] = True
-            hit, flag = (doubtful & ~undecided[which[row], None]).nonzero(as_tuple=True)
+            doubtful &= ~undecided[which][row][:, None]
+            hit, flag = doubtful.nonzero(as_tuple=True)
             row, item = row[hit], word[hit] * WORD + flag + start
             ask = item != place[row]
             row, item = row[ask], item[ask]
             pairs = probe[row], gallery[item]
-            first = _measure(self.points, self.distance, pairs, mine[row], item < place[row])
+            first = _nearer(self.points, self.distance, pairs, mine[row], item < place[row])
             nearer += torch.bincount(row[first], minlength=len(nearer))
             start += len(bias)
         before = torch.zeros_like(genuine.items)
@@ -620,7 +644,7 @@ class _ByteScreen:
         target = self.half[probe] - own / (2 * self.scale**2)
         delta = (
             self.rounding[probe] * self.length[gallery].max()
-            + self.rounded_length[probe] * self.rounding[gallery].max()
+            + (self.length + self.rounding)[probe] * self.rounding[gallery].max()
             + self.numeric
         )
         square = self.step**2
@@ -650,6 +674,11 @@ def _count(words: Tensor) -> Tensor:
     width = words.shape[1]
     parts = [words[:, at : at + 255].sum(1, keepdim=True) for at in range(0, width, 255)]
     return torch.cat(parts, 1).view(torch.uint8).sum(1, dtype=torch.int64)
+
+
+def _count_in_word(flags: Tensor) -> Tensor:
+    """Count the true flags of each row of eight, (R, 8) to (R,): the product adds up the bytes."""
+    return (_words(flags)[:, 0] * 0x0101010101010101) >> 56
 
 
 def _places(words: Tensor) -> tuple[Tensor, Tensor]:

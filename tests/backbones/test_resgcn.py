@@ -16,6 +16,7 @@ from gaitbench.backbones import ResGCN
 from gaitbench.errors import InputError
 from gaitbench.geometry import joint_velocity_bone_streams
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
+from tests.goldens import LAYOUTS, golden, recipe_weights
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "train_step.py"
 spec = importlib.util.spec_from_file_location("train_step", BENCHMARK)
@@ -23,54 +24,18 @@ assert spec is not None and spec.loader is not None
 train_step = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(train_step)  # holds the plain formulation
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "gaitgraph"
-SKELETON = {"coco": COCO17, "oumvlp": OPENPOSE18}
-
-
-def golden(name: str) -> dict[str, Any]:
-    path = GOLDEN / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not part of this checkout")
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-def recipe(data: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights of a golden file, drawn as its README says."""
-    skeleton = SKELETON[str(data["layout"])]
-    state = {}
-    for i, (name, shape) in enumerate(json.loads(str(data["keys"]))):
-        random = np.random.RandomState(int(data["wseed"]) + i)  # the recipe's generator
-        if name.endswith("num_batches_tracked"):
-            value: Any = np.zeros((), np.int64)
-        elif name == "A" or name.endswith(".A"):
-            value = skeleton.adjacency()
-        elif name.endswith(("running_mean", "bias")):
-            value = 0.1 * random.standard_normal(shape)
-        elif name.endswith("running_var"):
-            value = 0.5 + random.random_sample(shape)
-        elif name.endswith(".edge"):
-            value = 1 + 0.2 * random.standard_normal(shape)
-        elif len(shape) == 1:
-            value = 0.6 + 0.8 * random.random_sample(shape)
-        else:
-            value = random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-        value = data.get(f"override/{name}", value)
-        state[name] = torch.as_tensor(value if value.dtype == np.int64 else value.astype("f4"))
-    return state
-
 
 def build(data: dict[str, Any]) -> ResGCN:
     branches, channels = map(int, str(data["mode"]).split("x"))
-    model = ResGCN(str(data["name"]), SKELETON[str(data["layout"])], branches, channels)
-    model.load_state_dict(recipe(data), strict=True)
+    model = ResGCN(str(data["name"]), LAYOUTS[str(data["layout"])], branches, channels)
+    model.load_state_dict(recipe_weights(data), strict=True)
     return model
 
 
 def golden_input(data: dict[str, Any]) -> Tensor:
     if "x" in data:
         return torch.from_numpy(data["x"])
-    return joint_velocity_bone_streams(torch.from_numpy(data["raw"]), SKELETON[str(data["layout"])])
+    return joint_velocity_bone_streams(torch.from_numpy(data["raw"]), LAYOUTS[str(data["layout"])])
 
 
 MODELS = [
@@ -78,7 +43,6 @@ MODELS = [
     "model_n21r8_coco_1x15",
     "model_n21r8_coco_3x5",
     "model_n39r8_coco_1x3",
-    "model_n51r4_oumvlp_3x5",
     "model_pa_n21r4_coco_3x5",
 ]
 

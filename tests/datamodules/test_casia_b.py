@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from goldens import GAITGRAPH
 
 from gaitbench.datamodules import CasiaB, GaitDataModule
 from gaitbench.datamodules.casia_b import EXPECTED, NUMBERS, SUBJECTS, VIEWS
 from gaitbench.errors import InputError
 from gaitbench.skeleton import COCO17
+from tests.goldens import GAITGRAPH
 
 
 def ready(path: Path, cache: Path, **settings: object) -> CasiaB:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from goldens import GAITGRAPH, LAYOUTS, golden, recipe_weights
 from torch import Tensor
 
 from gaitbench.batch import GaitBatch
@@ -12,6 +11,7 @@ from gaitbench.methods import GaitGraph2
 from gaitbench.methods.gaitgraph2 import INPUT_FORMS
 from gaitbench.skeleton import COCO17, Skeleton
 from gaitbench.windows import Window
+from tests.goldens import GAITGRAPH, LAYOUTS, golden, recipe_weights
 
 NUMBER = {"nm": 0, "bg": 1, "cl": 2}
 

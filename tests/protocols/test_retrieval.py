@@ -6,20 +6,29 @@ from torch import Tensor
 
 from gaitbench.protocols.retrieval import (
     METRICS,
+    Genuine,
     Ranker,
+    _byte_product,
+    _ByteScreen,
+    _Screen,
     find_genuine,
     full_precision,
+    multiplies_bytes,
     pair_distances,
     ranks_of_matrix,
     unit_length,
 )
 
+needs_bytes = pytest.mark.skipif(
+    not multiplies_bytes(), reason="this processor does not multiply bytes"
+)
 SCREENS = [
     ("euclidean", None),
     ("euclidean", (torch.float32,)),
-    ("euclidean", (torch.uint8, torch.bfloat16, torch.float32)),
+    ("euclidean", (torch.bfloat16, torch.float32)),
     ("euclidean", (torch.bfloat16,)),
-    ("euclidean", (torch.uint8,)),
+    pytest.param("euclidean", (torch.uint8, torch.bfloat16, torch.float32), marks=needs_bytes),
+    pytest.param("euclidean", (torch.uint8,), marks=needs_bytes),
     ("l1", None),
 ]
 
@@ -44,22 +53,29 @@ def filled(ranks: Tensor) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(("distance", "screens"), SCREENS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     dim=st.integers(1, 40),
-    spread=st.sampled_from([1e-3, 1.0, 1e4]),
+    spread=st.sampled_from([1e-25, 1e-3, 1.0, 1e4, 1e25]),
     offset=st.sampled_from([0.0, 1.0, 1e3]),
-    grid=st.booleans(),
+    kind=st.sampled_from(["noise", "grid", "repeated", "one direction", "near ties"]),
 )
 def test_screened_ranks_equal_sorting_in_float64(
-    distance, screens, seed, dim, spread, offset, grid
+    distance, screens, seed, dim, spread, offset, kind
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    points = torch.randn(40, dim, generator=generator) * spread
-    if grid:  # many exact ties
-        points = (points / spread).round() * spread
-    points += offset
+    points = torch.randn(40, dim, generator=generator)
+    if kind == "grid":  # many exact ties
+        points = points.round()
+    elif kind == "repeated":
+        points = points[torch.randint(0, 4, (40,), generator=generator)]
+    elif kind == "one direction":
+        points[:, 0] *= 1e4
+    elif kind == "near ties":  # neighbouring numbers
+        points = torch.ones(40, dim) + points.sign() * 2.0**-22
+    points *= spread
+    points += offset * min(spread, 1e4)
     subjects = torch.randint(0, 6, (40,), generator=generator).sort().values
     probes = torch.randperm(40, generator=generator)[:20]
     gallery = torch.randperm(40, generator=generator)[:27].sort().values
@@ -70,13 +86,17 @@ def test_screened_ranks_equal_sorting_in_float64(
         assert filled(ranker.ranks(probes, gallery, genuine)) == expected
 
 
-def test_coarse_screen_decides_most_and_agrees_with_sorting_at_a_real_size() -> None:
+@pytest.mark.parametrize(
+    "first", [pytest.param(torch.uint8, marks=needs_bytes), torch.bfloat16, torch.float32]
+)
+def test_screens_decide_most_and_agree_with_sorting(first) -> None:
+    screens = (first, torch.float32)
     generator = torch.Generator().manual_seed(0)
-    people = torch.randn(300, 384, generator=generator)
-    noisy = [people + 2 * torch.randn(300, 384, generator=generator) for _ in range(4)]
-    points = unit_length(torch.stack(noisy, 1).reshape(1200, 384))
-    subjects = torch.arange(300).repeat_interleave(4)
-    probes, gallery = torch.arange(0, 1200, 2), torch.arange(1, 1200, 2)
+    people = torch.randn(150, 384, generator=generator)
+    noisy = [people + 2 * torch.randn(150, 384, generator=generator) for _ in range(4)]
+    points = unit_length(torch.stack(noisy, 1).reshape(600, 384))
+    subjects = torch.arange(150).repeat_interleave(4)
+    probes, gallery = torch.arange(0, 600, 2), torch.arange(1, 600, 2)
     genuine = find_genuine(subjects, probes, gallery)
     measured = 0
 
@@ -87,10 +107,10 @@ def test_coarse_screen_decides_most_and_agrees_with_sorting_at_a_real_size() -> 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gaitbench.protocols.retrieval.pair_distances", counting)
-        ranker = Ranker(points, "euclidean", screens=(torch.bfloat16, torch.float32))
+        ranker = Ranker(points, "euclidean", screens=screens)
         ranks = ranker.ranks(probes, gallery, genuine)
     assert filled(ranks) == sorted_ranks(points, subjects, probes, gallery, "euclidean")
-    assert measured < 600 * 600 / 10
+    assert measured < 300 * 300 / 20
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -98,13 +118,12 @@ def test_scores_err_by_less_than_the_bound(dtype) -> None:
     generator = torch.Generator().manual_seed(1)
     points = torch.randn(200, 64, generator=generator) + 3
     points[0] *= 20
-    ranker = Ranker(points, "euclidean")
-    screen = ranker._screen(dtype)
+    screen = _Screen(points, "euclidean", dtype)
     probes, gallery = torch.arange(100), torch.arange(100, 200)
     valid = torch.ones(100, 1, dtype=torch.bool)
     own = pair_distances(points, probes, gallery, "euclidean")[:, None]
     left, low, high = screen._thresholds(probes, gallery, valid, own)
-    scores = screen._scores(left, screen.items(gallery))[:, :100].double()
+    scores = screen._scores(left, screen.items(gallery, 104)[0])[:, :100].double()
     exact = pair_distances(
         points, probes[:, None].expand(100, 100), gallery.expand(100, 100), "euclidean"
     )
@@ -113,6 +132,71 @@ def test_scores_err_by_less_than_the_bound(dtype) -> None:
     assert (exact > own)[scores < low.double()].all()
     assert (low >= 0).all()
     assert (high.double() - low.double()).max() < (0.03 if dtype == torch.bfloat16 else 1e-3)
+
+
+@needs_bytes
+@pytest.mark.parametrize("kind", ["noise", "offset", "one large", "one direction", "signs"])
+def test_scores_in_bytes_err_by_less_than_the_bound(kind) -> None:
+    generator = torch.Generator().manual_seed(2)
+    points = torch.randn(200, 64, generator=generator)
+    if kind == "offset":
+        points += 100
+    elif kind == "one large":
+        points[0] *= 20
+    elif kind == "one direction":
+        points[:, 0] *= 1e4
+    elif kind == "signs":
+        points = points.sign()
+    screen = _ByteScreen(points, "euclidean", torch.uint8)
+    probes, gallery = torch.arange(100), torch.arange(100, 200)
+    own = pair_distances(points, probes, gallery, "euclidean")
+    left, unit, last = screen._thresholds(probes, gallery, own)
+    ((packed, bias),) = screen.items(gallery, 104)
+    levels = _byte_product(left, packed, bias, screen.step, unit)
+    exact = pair_distances(
+        points, probes[:, None].expand(100, 100), gallery.expand(100, 100), "euclidean"
+    )
+    assert (levels[:, 100:] == 0).all()
+    assert (exact > own[:, None])[levels[:, :100] == 0].all()
+    assert (exact < own[:, None])[levels[:, :100] > last[:, None]].all()
+    assert (last < 140).all()
+
+
+def test_bytes_and_sorting_are_chosen_where_they_pay() -> None:
+    points = torch.randn(3000, 384, generator=torch.Generator().manual_seed(4))
+    subjects = torch.arange(3000) // 2
+    probes, gallery = torch.arange(0, 3000, 2), torch.arange(1, 3000, 2)
+    genuine = find_genuine(subjects, probes, gallery)
+    ranker = Ranker(points, "euclidean")
+    assert (torch.uint8 in ranker._choose(1 << 30, genuine)) == multiplies_bytes()
+    assert ranker._choose(1 << 10, genuine) == (torch.float32,)
+    many = Genuine(*(rows.expand(-1, 9) for rows in (genuine.items, genuine.valid)), genuine.itself)
+    assert torch.uint8 not in ranker._choose(1 << 30, many)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "l1"])
+@pytest.mark.parametrize("distinct", [1, 7])
+def test_collapsed_embeddings_are_measured_once(distance, distinct) -> None:
+    generator = torch.Generator().manual_seed(5)
+    which = torch.randint(0, distinct, (4000,), generator=generator)
+    points = torch.randn(distinct, 64, generator=generator)[which]
+    subjects = torch.arange(4000) // 4
+    probes, gallery = torch.arange(0, 4000, 2), torch.arange(1, 4000, 2)
+    genuine = find_genuine(subjects, probes, gallery)
+    measured = 0
+
+    def counting(points, left, right, distance) -> Tensor:
+        nonlocal measured
+        measured += left.numel()
+        return pair_distances(points, left, right, distance)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gaitbench.protocols.retrieval.pair_distances", counting)
+        ranks = Ranker(points, distance).ranks(probes, gallery, genuine)
+    assert measured <= genuine.items.numel() + distinct**2
+    chosen = torch.arange(0, 2000, 500)
+    expected = sorted_ranks(points, subjects, probes[chosen], gallery, distance)
+    assert filled(ranks[chosen]) == expected
 
 
 def test_equal_embeddings_are_ranked_by_their_place() -> None:
