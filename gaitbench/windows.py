@@ -56,19 +56,19 @@ class Window:
     Args:
         size: frames S of a window; shorter sequences are padded by reflection.
         place: ``"random"``, ``"center"`` or ``"spread"``: evenly from the first to the last.
-        count: windows a sequence, side by side; more than one only where they are spread.
         reverse: probability that the window runs backwards in time.
         shuffle: frames in random order (the published ablation of temporal order).
         include_last: whether a random window may be the very last one. The reference never draws
             it (and a sequence of S + 1 frames always starts at 0), hence False.
+        count: windows a sequence, side by side; more than one only where they are spread.
     """
 
     size: int
     place: Literal["random", "center", "spread"] = "center"
-    count: int = 1
     reverse: float = 0.0
     shuffle: bool = False
     include_last: bool = False
+    count: int = 1
 
     def __post_init__(self) -> None:
         """Check the settings."""

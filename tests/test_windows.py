@@ -115,7 +115,7 @@ def test_a_window_needs_a_frame() -> None:
 
 
 def test_spread_windows_reach_both_ends() -> None:
-    frames = Window(40, "spread", 3).draw(np.array([60, 40, 10]), 0)
+    frames = Window(40, "spread", count=3).draw(np.array([60, 40, 10]), 0)
     assert frames.shape == (9, 40)
     assert frames[:3, 0].tolist() == [0, 10, 20] and frames[2, -1] == 59
     assert (frames[3:6] == np.arange(40)).all()
@@ -125,4 +125,4 @@ def test_spread_windows_reach_both_ends() -> None:
 
 def test_several_windows_must_be_spread() -> None:
     with pytest.raises(ValueError, match="several that are spread"):
-        Window(40, "center", 3)
+        Window(40, "center", count=3)

@@ -280,7 +280,7 @@ class GaitDataModule(pl.LightningDataModule):
 
     def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:
         place: Literal["spread", "center"] = "spread" if self.eval_windows > 1 else "center"
-        window = Window(self.frames, place, self.eval_windows)
+        window = Window(self.frames, place, count=self.eval_windows)
         return self._loader(InOrder(self._rows(part), self.eval_batch_size), window)
 
     def val_dataloader(self) -> DataLoader[GaitBatch] | list[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaitbench.errors import InputError
+from gaitbench.protocols.distances import Distance, Genuine, find_genuine, unit_length
 from gaitbench.protocols.figures import (
     Floats,
     Integers,
@@ -26,15 +27,7 @@ from gaitbench.protocols.figures import (
 )
 from gaitbench.protocols.rerank import MAX_ITEMS, k_reciprocal_distances
 from gaitbench.protocols.results import OVERALL, Evaluation, Figures
-from gaitbench.protocols.retrieval import (
-    METRICS,
-    Distance,
-    Genuine,
-    Ranker,
-    find_genuine,
-    ranks_of_matrix,
-    unit_length,
-)
+from gaitbench.protocols.retrieval import METRICS, Ranker, ranks_of_matrix
 from gaitbench.protocols.verification import (
     FALSE_ACCEPT_RATES,
     PairCounts,

@@ -7,7 +7,7 @@ Source: Zhong et al., Re-ranking Person Re-identification with k-reciprocal Enco
 import torch
 from torch import Tensor
 
-from gaitbench.protocols.retrieval import Distance, full_precision
+from gaitbench.protocols.distances import Distance, full_precision
 
 MAX_ITEMS = 10_000
 """Probes and gallery items together; a few square matrices of this size take 2 GB."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaitbench.protocols.retrieval import (
+from gaitbench.protocols.distances import (
     BLOCK_ELEMENTS,
     ROWS,
     Distance,
@@ -39,7 +39,7 @@ class PairCounts:
 
     Args:
         points: float32 (N, D), normalised already where that is wanted.
-        distance: as for :func:`gaitbench.protocols.retrieval.pair_distances`.
+        distance: as for :func:`gaitbench.protocols.distances.pair_distances`.
         groups: group of each row, int64 (N,), by which coarse counts are kept (the subject).
     """
 

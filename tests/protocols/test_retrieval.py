@@ -4,20 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gaitbench.protocols.retrieval import (
-    METRICS,
+from gaitbench.protocols.distances import (
     Genuine,
-    Ranker,
-    _byte_product,
-    _ByteScreen,
-    _Screen,
     find_genuine,
     full_precision,
-    multiplies_bytes,
     pair_distances,
-    ranks_of_matrix,
     unit_length,
 )
+from gaitbench.protocols.retrieval import METRICS, Ranker, ranks_of_matrix
+from gaitbench.protocols.screens import ByteScreen, Screen, _byte_product, multiplies_bytes
 
 needs_bytes = pytest.mark.skipif(
     not multiplies_bytes(), reason="this processor does not multiply bytes"
@@ -106,7 +101,8 @@ def test_screens_decide_most_and_agree_with_sorting(first) -> None:
         return pair_distances(points, left, right, distance)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gaitbench.protocols.retrieval.pair_distances", counting)
+        for module in ("retrieval", "screens"):
+            patch.setattr(f"gaitbench.protocols.{module}.pair_distances", counting)
         ranker = Ranker(points, "euclidean", screens=screens)
         ranks = ranker.ranks(probes, gallery, genuine)
     assert filled(ranks) == sorted_ranks(points, subjects, probes, gallery, "euclidean")
@@ -118,7 +114,7 @@ def test_scores_err_by_less_than_the_bound(dtype) -> None:
     generator = torch.Generator().manual_seed(1)
     points = torch.randn(200, 64, generator=generator) + 3
     points[0] *= 20
-    screen = _Screen(points, "euclidean", dtype)
+    screen = Screen(points, "euclidean", dtype)
     probes, gallery = torch.arange(100), torch.arange(100, 200)
     valid = torch.ones(100, 1, dtype=torch.bool)
     own = pair_distances(points, probes, gallery, "euclidean")[:, None]
@@ -147,7 +143,7 @@ def test_scores_in_bytes_err_by_less_than_the_bound(kind) -> None:
         points[:, 0] *= 1e4
     elif kind == "signs":
         points = points.sign()
-    screen = _ByteScreen(points, "euclidean", torch.uint8)
+    screen = ByteScreen(points, "euclidean", torch.uint8)
     probes, gallery = torch.arange(100), torch.arange(100, 200)
     own = pair_distances(points, probes, gallery, "euclidean")
     left, unit, last = screen._thresholds(probes, gallery, own)
@@ -191,7 +187,8 @@ def test_collapsed_embeddings_are_measured_once(distance, distinct) -> None:
         return pair_distances(points, left, right, distance)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gaitbench.protocols.retrieval.pair_distances", counting)
+        for module in ("retrieval", "screens"):
+            patch.setattr(f"gaitbench.protocols.{module}.pair_distances", counting)
         ranks = Ranker(points, distance).ranks(probes, gallery, genuine)
     assert measured <= genuine.items.numel() + distinct**2
     chosen = torch.arange(0, 2000, 500)

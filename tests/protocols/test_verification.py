@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaitbench.protocols.retrieval import find_genuine
+from gaitbench.protocols.distances import find_genuine
 from gaitbench.protocols.verification import (
     BINS,
     COARSE_BINS,
