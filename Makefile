@@ -26,10 +26,13 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/store.py --folder data/benchmark
 	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/train_step.py
-	$(BIN)/python benchmarks/evaluation.py
+	for batch in 128 768; do for threads in 1 2; do for plain in "" --plain; do \
+		$(BIN)/python benchmarks/train_step.py --mode 1x15 --batch $$batch --threads $$threads $$plain; \
+	done; done; done
+	$(BIN)/python benchmarks/evaluation.py --size casia_b
+	$(BIN)/python benchmarks/evaluation.py --size large --parts retrieval
 	$(BIN)/python benchmarks/walkers.py
 
 clean:
