@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 
 from gaitbench.datamodules.casia_b import CROSS_VIEW
+from gaitbench.memory import keep_pages
 from gaitbench.protocols import Protocol, evaluate
 
 LARGE = Protocol(
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    keep_pages()  # as the command line does
 
     table = casia_b() if given.size == "casia_b" else large(given.subjects)
     noise = given.noise or {"casia_b": 3.5, "large": 2.0}[given.size]
