@@ -31,6 +31,15 @@ def test_losses_and_gradients_are_the_references(case: str, name: str) -> None:
     assert (gradient - want).abs().max() <= 1e-5 * max(float(want.abs().max()), 1.0)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_distances_are_the_references(case: str) -> None:
+    embedding = torch.from_numpy(GOLDEN[f"{case}_emb"])
+    distance = SupervisedContrastive(0.01).loss.distance(embedding)
+    # of a vector to itself a product loses half its digits
+    wrong = (distance - torch.from_numpy(GOLDEN[f"{case}_dist"])).abs().fill_diagonal_(0)
+    assert wrong.max() < 1e-4
+
+
 def supcon_by_loops(embedding: torch.Tensor, subject: list[int], temperature: float) -> float:
     unit = embedding / embedding.norm(dim=1, keepdim=True)
     losses = []
