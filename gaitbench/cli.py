@@ -99,6 +99,13 @@ class GaitCLI(LightningCLI):
                 cause = cause.__cause__ or cause.__context__
             raise (cause or error) from None
 
+    def after_fit(self) -> None:
+        """Say where the checkpoint lies, which the next command asks for."""
+        saver = self.trainer.checkpoint_callback
+        path = getattr(saver, "last_model_path", "") or getattr(saver, "best_model_path", "")
+        if self.trainer.is_global_zero and path:
+            print(f"\ncheckpoint: {os.path.relpath(path)}")
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: see :meth:`parse_arguments`."""
 
@@ -234,7 +241,7 @@ def main(
     for pattern in QUIET:
         warnings.filterwarnings("ignore", pattern)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_a_tip)
-    memory.keep_pages()
+    memory.keep_pages()  # before the first large tensor; does nothing for those of a GPU
     GaitCLI(
         methods.GaitMethod,
         datamodule,

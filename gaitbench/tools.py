@@ -65,6 +65,7 @@ def evaluate(args: Sequence[str]) -> None:
         ],
         given.directory,
     )
+    print(f"\nwritten to {given.directory}")
 
 
 def _open_dataset(parser: argparse.ArgumentParser, args: Sequence[str]):  # type: ignore[no-untyped-def]
