@@ -205,13 +205,13 @@ def test_resumed_training_is_the_unbroken_one(
     assert not same(one["state_dict"], weights(broken))
 
 
-@pytest.mark.parametrize(("overlay", "steps"), [("as_published", 4), ("held_out", 2)])
 def test_fit_says_where_its_checkpoint_is(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     run = bench("fit", "--trainer.max_epochs=1")
     path = capsys.readouterr().out.split("checkpoint: ")[1].split("\n")[0]
     assert Path(path).resolve() == (run / "checkpoints" / "last.ckpt").resolve()
 
 
+@pytest.mark.parametrize(("overlay", "steps"), [("as_published", 4), ("held_out", 2)])
 def test_last_checkpoint_is_of_the_last_epoch(
     overlay: str, steps: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
