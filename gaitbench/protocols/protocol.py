@@ -203,12 +203,11 @@ def evaluate(
                 )
             )
             if counter is not None:
-                admitted = parts[-1].probe_view != view if protocol.exclude_same_view else None
-                keep = torch.from_numpy(
-                    np.flatnonzero(admitted) if admitted is not None else np.arange(len(probes))
-                ).to(device)
-                part = Genuine(*(getattr(genuine, f)[keep] for f in ("items", "valid", "itself")))
-                counts = _sums(counts, counter.count(left[keep], right, part))
+                admitted = np.ones(len(probes), bool)
+                if protocol.exclude_same_view:
+                    admitted = parts[-1].probe_view != view
+                keep = torch.from_numpy(np.flatnonzero(admitted)).to(device)
+                counts = _sums(counts, counter.count(left[keep], right, genuine[keep]))
         trials = Trials.join(parts) if parts else None
         if trials is None:
             continue
