@@ -147,7 +147,6 @@ class ProtocolEvaluation(EmbeddingCollector):
         rerank: k-reciprocal re-ranking.
         bootstrap: resamples over subjects for the 95 % intervals; 0 for none.
         projector: write the embeddings for TensorBoard's projector.
-        name: put before what is logged.
     """
 
     def __init__(
