@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaitbench.skeleton import COCO17
+from gaitbench.casia_b import COLUMNS, NUMBERS, VIEWS
 
-CONDITIONS = [("bg", 1), ("bg", 2), ("cl", 1), ("cl", 2), *(("nm", n) for n in range(1, 7))]
-VIEWS = range(0, 181, 18)
+CONDITIONS = [(condition, n) for condition in sorted(NUMBERS) for n in NUMBERS[condition]]
+JOINTS = len(COLUMNS) // 3
 PER_SUBJECT = len(CONDITIONS) * len(VIEWS)
 
 
@@ -37,10 +37,9 @@ def write_csv(path: Path, sequences: int, seed: int = 0) -> int:
         The number of rows: 50 to 108 a sequence, 79 on average, as in the released recordings.
     """
     generator = np.random.default_rng(seed)
-    columns = [f"{joint}_{axis}" for joint in COCO17.joints for axis in ("x", "y", "conf")]
     rows = 0
     with path.open("wb") as file:
-        file.write((",".join(["image_name", *columns]) + "\n").encode())
+        file.write((",".join(COLUMNS) + "\n").encode())
         for row in range(sequences):
             condition, number = CONDITIONS[row % PER_SUBJECT // len(VIEWS)]
             folder = (
@@ -52,12 +51,12 @@ def write_csv(path: Path, sequences: int, seed: int = 0) -> int:
             names = np.tile(name, (length, 1))
             names[:, len(folder) : len(folder) + 6] = digits(np.arange(1, length + 1), 6)
             point = np.frombuffer(b"000.000,000.000,0.000,", np.uint8)
-            points = np.tile(point, (length, COCO17.num_joints, 1))
-            pixels = generator.integers(100_000, 240_000, (length, COCO17.num_joints, 2))
+            points = np.tile(point, (length, JOINTS, 1))
+            pixels = generator.integers(100_000, 240_000, (length, JOINTS, 2))
             x, y = np.moveaxis(digits(pixels, 6), -2, 0)
             points[..., 0:3], points[..., 4:7] = x[..., :3], x[..., 3:]
             points[..., 8:11], points[..., 12:15] = y[..., :3], y[..., 3:]
-            confidence = generator.integers(300, 1000, (length, COCO17.num_joints))
+            confidence = generator.integers(300, 1000, (length, JOINTS))
             points[..., 18:21] = digits(confidence, 3)
             lines = np.concatenate([names, points.reshape(length, -1)], axis=1)
             lines[:, -1] = ord("\n")

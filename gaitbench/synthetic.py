@@ -24,13 +24,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedWriter
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from gaitbench.casia_b import COLUMNS, NUMBERS, SUBJECTS, TABLE, TRAIN_SUBJECTS, VIEWS
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.skeleton import COCO17
@@ -48,13 +48,6 @@ JOINTS = (
 
 COCO_JOINTS = tuple(JOINTS.index(name) for name in COCO17.joints)
 """Where COCO's joints, in COCO's order, stand in `JOINTS`."""
-
-CASIA_B_VIEWS = tuple(range(0, 181, 18))
-CASIA_B_SEQUENCES: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {"nm": (1, 2, 3, 4, 5, 6), "bg": (1, 2), "cl": (1, 2)}
-)
-CASIA_B_SUBJECTS = 124
-CASIA_B_TRAIN_SUBJECTS = 74
 
 _SIDES = ("left", "right")
 # metres from the middle of the head of somebody 1.7 m tall; an own estimate
@@ -568,8 +561,8 @@ def walk(
     Raises:
         ValueError: if the condition is unknown.
     """
-    if condition not in CASIA_B_SEQUENCES:
-        raise ValueError(f"condition {condition!r} is none of {', '.join(CASIA_B_SEQUENCES)}")
+    if condition not in NUMBERS:
+        raise ValueError(f"condition {condition!r} is none of {', '.join(NUMBERS)}")
     rng = np.random.default_rng(seed)
     change = 1.7 if condition == "cl" else 1.0
     gait = _dressed(subject, _this_walk(subject.gait, rng, change), condition, rng)
@@ -769,13 +762,14 @@ def casia_b_subjects(count: int) -> list[int]:
     Raises:
         InputError: if there are fewer than 2 or more than 124.
     """
-    if not 2 <= count <= CASIA_B_SUBJECTS:
+    most = len(SUBJECTS)
+    if not 2 <= count <= most:
         raise InputError(
-            f"subjects is {count}, but CASIA-B has 1 to {CASIA_B_SUBJECTS} and both sides of its "
-            f"split need one; choose 2 to {CASIA_B_SUBJECTS}"
+            f"subjects is {count}, but CASIA-B has 1 to {most} and both sides of its "
+            f"split need one; choose 2 to {most}"
         )
     train = round(0.6 * count)
-    first_test = CASIA_B_TRAIN_SUBJECTS + 1
+    first_test = len(TRAIN_SUBJECTS["74/50"]) + 1
     return [*range(1, train + 1), *range(first_test, first_test + count - train)]
 
 
@@ -784,8 +778,8 @@ def synthesize_casia_b(
     subjects: int,
     seed: int,
     *,
-    sequences: Mapping[str, Sequence[int]] = CASIA_B_SEQUENCES,
-    views: Sequence[int] = CASIA_B_VIEWS,
+    sequences: Mapping[str, Sequence[int]] = NUMBERS,
+    views: Sequence[int] = VIEWS,
     detector: Detector | None = None,
 ) -> Path:
     """Write invented people in the format of the published CASIA-B poses.
@@ -808,10 +802,9 @@ def synthesize_casia_b(
         InputError: if the number of subjects is not 2 to 124 or the folder cannot be written.
     """
     numbers = casia_b_subjects(subjects)
-    path = Path(out) / "casia-b_pose_coco.csv"
-    header = ["image_name", *(f"{j}_{c}" for j in COCO17.joints for c in ("x", "y", "conf"))]
+    path = Path(out) / TABLE
     with written_whole(path) as beside, beside.open("wb") as file:
-        file.write((",".join(header) + "\n").encode())
+        file.write((",".join(COLUMNS) + "\n").encode())
         for number in numbers:
             _write_subject(file, number, seed, sequences, views, detector)
     return path
@@ -826,7 +819,7 @@ def _write_subject(
     detector: Detector | None,
 ) -> None:
     subject = Subject.draw((seed, number))
-    conditions = list(CASIA_B_SEQUENCES)
+    conditions = list(NUMBERS)
     names: list[str] = []
     poses: list[Array] = []
     for condition in sorted(sequences):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitbench.casia_b import VIEWS
 from gaitbench.errors import InputError
 from gaitbench.skeleton import COCO17
 from gaitbench.synthetic import (
-    CASIA_B_VIEWS,
     COCO_JOINTS,
     JOINTS,
     Camera,
@@ -291,7 +291,7 @@ def test_file_holds_every_sequence(rows: list[list[str]]) -> None:
         for subject in ("001", "002", "003", "075", "076")
         for condition, numbers in conditions.items()
         for number in range(1, numbers + 1)
-        for view in CASIA_B_VIEWS
+        for view in VIEWS
     }
     assert set(lengths) == expected
     counts = np.array([len(frames) for frames in lengths.values()])

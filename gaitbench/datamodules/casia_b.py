@@ -35,10 +35,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
+from gaitbench.casia_b import NUMBERS, SUBJECTS, TABLE, TRAIN_SUBJECTS, VIEWS
 from gaitbench.datamodules.base import GaitDataModule, Split
 from gaitbench.datamodules.casia_b_reader import (
     READER_VERSION,
-    TABLE,
     casia_b_sources,
     read_casia_b,
 )
@@ -46,19 +46,10 @@ from gaitbench.protocols import Protocol, Selection
 from gaitbench.skeleton import COCO17
 from gaitbench.store import StoreWriter
 
-SUBJECTS = tuple(f"{subject:03d}" for subject in range(1, 125))
-VIEWS = tuple(range(0, 181, 18))
-NUMBERS = MappingProxyType({"nm": range(1, 7), "bg": range(1, 3), "cl": range(1, 3)})
-"""Condition -> numbers of its recordings, the same for each subject and view."""
-
 EXPECTED = MappingProxyType(
     {(c, view): len(SUBJECTS) * len(NUMBERS[c]) for c in NUMBERS for view in VIEWS}
 )
 """(condition, view) -> recordings of the whole dataset."""
-
-TRAIN_SUBJECTS = MappingProxyType({"74/50": SUBJECTS[:74], "62/62": SUBJECTS[:62]})
-"""Split -> subjects trained on; all others are tested on."""
-
 
 # All protocols judge the test subjects, which the split chooses, on the views that the data have.
 FIRST_FOUR: Selection = {"condition": ("nm",), "number": range(1, 5)}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitbench.casia_b import COLUMNS, NUMBERS, TABLE
 from gaitbench.errors import InputError
 from gaitbench.skeleton import COCO17, SKELETONS
 from gaitbench.store import StoreWriter
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
 READER_VERSION = 1
 """Raised by one whenever :func:`read_casia_b` makes another store of the same file."""
 
-TABLE = "casia-b_pose_coco.csv"
 SPLITS = (("train_valid", "test"), ("train", "valid", "test"))  # in order of preference
 
-CONDITIONS = ("bg", "cl", "nm")
-COLUMNS = ["image_name", *(f"{j}_{axis}" for j in COCO17.joints for axis in ("x", "y", "conf"))]
+CONDITIONS = tuple(sorted(NUMBERS))
 NO_POSES = np.empty((0, COCO17.num_joints, 3), np.float32)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -194,7 +193,9 @@ def _parse_block(place: _Place, text: bytes) -> _Part:
         table = csv.read_csv(
             pa.BufferReader(text),
             # one block, read in this thread
-            csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=COLUMNS),
+            csv.ReadOptions(
+                use_threads=False, block_size=len(text) + 1, column_names=list(COLUMNS)
+            ),
             csv.ParseOptions(quote_char=False),
             csv.ConvertOptions(
                 column_types={
@@ -313,7 +314,7 @@ def _check_header(file: Path, header: bytes) -> None:
     """Raise an InputError unless the first line names the columns of COCO-17 poses."""
     if not header:
         raise InputError(f"{file} is empty; copy or download it again")
-    names = _decode(f"{file} line 1", header.removeprefix(b"\xef\xbb\xbf")).split(",")
+    names = tuple(_decode(f"{file} line 1", header.removeprefix(b"\xef\xbb\xbf")).split(","))
     if names == COLUMNS:
         return
     hint = f"expected {len(COLUMNS)} columns, image_name and x, y, conf of 17 COCO joints"

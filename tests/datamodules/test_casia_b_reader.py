@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gaitbench.casia_b import COLUMNS, SUBJECTS, TRAIN_SUBJECTS
 from gaitbench.datamodules import casia_b_reader
-from gaitbench.datamodules.casia_b import EXPECTED, SUBJECTS, TRAIN_SUBJECTS
-from gaitbench.datamodules.casia_b_reader import COLUMNS, casia_b_sources, read_casia_b
+from gaitbench.datamodules.casia_b import EXPECTED
+from gaitbench.datamodules.casia_b_reader import casia_b_sources, read_casia_b
 from gaitbench.errors import InputError
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.store import SequenceStore, StoreInfo, cached_store, fingerprint
