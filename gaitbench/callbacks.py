@@ -1,6 +1,5 @@
 """From a run's batches to embeddings, and from embeddings to tables and files."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from gaitbench.draw import save_figure, view_heat_map
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.protocols import Distance, Evaluation, Protocol, evaluate, write_metrics
-
-log = logging.getLogger(__name__)
 
 
 class EmbeddingCollector(pl.Callback):

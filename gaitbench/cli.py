@@ -43,6 +43,9 @@ QUIET = (
 # filled in by the other section: what a dataset must tell a method
 LINKED = ("skeleton",)
 
+# what Lightning takes in place of a checkpoint's path
+CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
+
 
 class GaitCLI(LightningCLI):
     """Lightning's command line with a dataset, a method, and what this project adds."""
@@ -151,15 +154,21 @@ def one_sentence(message: str) -> str:
     return " ".join(lines[:3])
 
 
+def given(args: list[str], *names: str) -> list[str]:
+    """The values that an option has in ``args``, before the parser proper looks at them."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument(*names, dest="values", action="append", default=[])
+    values: list[str] = finder.parse_known_args(args)[0].values
+    return values
+
+
 def check_configs(args: list[str]) -> None:
     """Refuse config files that are no YAML, by name and place, which the parser does not tell.
 
     Raises:
         InputError: naming file, line and column.
     """
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config", "-c", action="append", default=[])
-    for name in finder.parse_known_args(args)[0].config:
+    for name in given(args, "--config", "-c"):
         if not Path(name).is_file():  # missing, which the parser tells, or YAML itself
             continue
         try:
@@ -175,12 +184,10 @@ def check_configs(args: list[str]) -> None:
 
 def stored_settings(args: list[str]) -> dict[str, Any]:
     """Class and settings of the method in the checkpoint that ``args`` name, if they name one."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--ckpt_path")
-    path = finder.parse_known_args(args)[0].ckpt_path
+    path = next(iter(given(args, "--ckpt_path")[-1:]), None)
     if path in CHECKPOINT_WORDS:
         return {}
-    stored = read_checkpoint(Path(path)).get("hyper_parameters", {})
+    stored = read_checkpoint(Path(str(path))).get("hyper_parameters", {})
     if "_class_path" not in stored:
         return {}
     # a file from elsewhere must not choose what is imported
@@ -193,10 +200,6 @@ def stored_settings(args: list[str]) -> dict[str, Any]:
         )
     settings = {name: value for name, value in stored.items() if not name.startswith("_")}
     return {"class_path": method, "init_args": settings}
-
-
-# what Lightning takes in place of a path
-CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

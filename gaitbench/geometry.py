@@ -1,5 +1,7 @@
 """Maths on poses: streams, mirrored sides, missing joints. Functions of tensors, on any device."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,12 @@ from gaitbench.skeleton import Skeleton
 
 # keeps the argument of the arc cosine just below 1
 ANGLE_EPSILON = 1e-4
+
+
+@cache
+def _indices(joints: tuple[int, ...], device: torch.device) -> Tensor:
+    """Joints as a tensor, copied to each device once: a copy in every step would wait for it."""
+    return torch.tensor(joints, device=device)
 
 
 def swap_sides(pose: Tensor, skeleton: Skeleton) -> Tensor:
@@ -22,7 +30,7 @@ def swap_sides(pose: Tensor, skeleton: Skeleton) -> Tensor:
     Source: Teepe et al. 2022, arXiv 2204.07855. Not a reflection: the left knee moves to where the
     right one was, seen from the same side. See :func:`reflect` for the true one.
     """
-    return pose[..., list(skeleton.mirrored), :]
+    return pose.index_select(-2, _indices(skeleton.mirrored, pose.device))
 
 
 def reflect(pose: Tensor, skeleton: Skeleton) -> Tensor:
@@ -116,8 +124,7 @@ def joint_velocity_bone_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
         velocity[:, :2, :-2] = position[:, :, 1:-1] - position[:, :, :-2]
         velocity[:, 4, :-2] = y[:, 2:] - y[:, :-2]
     velocity[:, 3] = confidence
-    parents = torch.tensor(skeleton.parents, device=pose.device)
-    limb = position - position.index_select(-1, parents)
+    limb = position - position.index_select(-1, _indices(skeleton.parents, pose.device))
     bone[:, :2] = limb
     bone[:, 3] = confidence
     length = limb.square().sum(dim=1).sqrt()

@@ -3,8 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaitbench.errors import InputError
+
+if TYPE_CHECKING:
+    from gaitbench.datamodules import CasiaB
 
 
 def run(command: str, args: Sequence[str]) -> None:
@@ -68,7 +72,9 @@ def evaluate(args: Sequence[str]) -> None:
     print(f"\nwritten to {given.directory}")
 
 
-def _open_dataset(parser: argparse.ArgumentParser, args: Sequence[str]):  # type: ignore[no-untyped-def]
+def _open_dataset(
+    parser: argparse.ArgumentParser, args: Sequence[str]
+) -> "tuple[argparse.Namespace, CasiaB]":
     parser.add_argument("dataset", choices=["casia-b"])
     parser.add_argument("path", help="the dataset as its owner published it")
     parser.add_argument("--cache", default="data/cache", help="where its store is kept")

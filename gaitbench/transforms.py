@@ -85,8 +85,9 @@ class PoseAugmentation:
             pose = noise.add_(pose)
             pose[..., 2].clamp_(0, 1)
         if any(self.move):
-            width = pose.new_tensor([*self.move, 0.0])
             # x and y are drawn one after the other, as the reference does for each walk
-            offset = torch.nn.functional.pad(2 * uniform(batch, 1, 1, 2) - 1, (0, 1))
-            pose = pose + offset * width
+            offset = 2 * uniform(batch, 1, 1, 2) - 1
+            for axis, width in enumerate(self.move):
+                offset[..., axis] *= width
+            pose = pose + torch.nn.functional.pad(offset, (0, 1))
         return pose

@@ -392,3 +392,15 @@ def test_weights_that_are_not_numbers(bench: Bench, checkpoint: Path, refused: R
         "20 of 20 embeddings are not finite, the first that of sequence 075-bg-01-000" in sentence
     )
     assert not list(bench.out.rglob("metrics.json"))
+
+
+def test_training_that_goes_astray(
+    bench: Bench, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def astray(self: Any, embedding: torch.Tensor, subject: torch.Tensor) -> torch.Tensor:
+        return embedding.sum() * float("nan")
+
+    monkeypatch.setattr("gaitbench.losses.SupervisedContrastive.forward", astray)
+    message = refused(bench.words("fit"))
+    assert "the training loss of epoch 0 is not finite; lower model.learning_rate" in message
+    assert not list(bench.out.rglob("*.ckpt"))

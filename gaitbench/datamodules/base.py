@@ -284,17 +284,17 @@ class GaitDataModule(pl.LightningDataModule):
         return self._loader(InOrder(self._rows(part), self.eval_batch_size), window)
 
     def val_dataloader(self) -> DataLoader[GaitBatch] | list[Any]:
-        """Centre windows of the validation subjects; nothing where there are none."""
+        """Windows of the validation subjects; nothing where there are none."""
         if self.validation == "none":
             return []
         return self._eval_loader("validate")
 
     def test_dataloader(self) -> DataLoader[GaitBatch]:
-        """Centre windows of the test subjects."""
+        """Windows of the test subjects."""
         return self._eval_loader("test")
 
     def predict_dataloader(self) -> DataLoader[GaitBatch]:
-        """Centre windows of the subjects to predict."""
+        """Windows of the subjects to predict."""
         return self._eval_loader(self.predict)
 
     def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:

@@ -12,6 +12,9 @@ import gaitbench
 from gaitbench.batch import GaitBatch
 from gaitbench.errors import InputError
 
+RISE, FALL = 25, 1e4
+"""The peak of the one-cycle schedule over its first rate, and the first rate over the last."""
+
 Views = tuple[Callable[[Tensor], Tensor], ...]
 
 
@@ -113,7 +116,11 @@ class GaitMethod(pl.LightningModule):
                 "trainer.max_steps above 0"
             )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self.learning_rate, total_steps=int(steps)
+            optimizer,
+            max_lr=self.learning_rate,
+            total_steps=int(steps),
+            div_factor=RISE,
+            final_div_factor=FALL,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -168,5 +175,5 @@ class GaitMethod(pl.LightningModule):
         peak = self.learning_rate
         for state in checkpoint.get("optimizer_states", []):
             for group in state["param_groups"]:
-                group |= {"max_lr": peak, "initial_lr": peak / 25, "min_lr": peak / 25 / 1e4}
+                group |= {"max_lr": peak, "initial_lr": peak / RISE, "min_lr": peak / RISE / FALL}
                 group["weight_decay"] = self.weight_decay
