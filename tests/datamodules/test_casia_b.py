@@ -8,7 +8,7 @@ from gaitbench.datamodules import CasiaB, GaitDataModule
 from gaitbench.datamodules.casia_b import EXPECTED, NUMBERS, SUBJECTS, VIEWS
 from gaitbench.errors import InputError
 from gaitbench.skeleton import COCO17
-from tests.goldens import GAITGRAPH
+from tests.goldens import unpacked
 
 
 def ready(path: Path, cache: Path, **settings: object) -> CasiaB:
@@ -68,7 +68,7 @@ def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_table_as_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = GAITGRAPH / "casia-b_pose_coco.csv"
+    path = unpacked("casia-b_pose_coco.csv")
     data = ready(path, tmp_path, eval_batch_size=50)
     assert people(data, "train") == ["001", "074"]
     assert people(data, "test") == ["075", "076", "077", "078", "079", "080"]
@@ -90,7 +90,7 @@ def test_a_table_as_released(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_frames_of_a_window_are_those_of_the_table(tmp_path: Path) -> None:
-    path = GAITGRAPH / "casia-b_pose_coco.csv"
+    path = unpacked("casia-b_pose_coco.csv")
     data = ready(path, tmp_path, frames=5, predict="all")
     (batch,) = data.predict_dataloader()
     lines = {}
@@ -126,6 +126,6 @@ def test_synthetic_walkers_take_the_same_way(walkers: Path, cache: Path) -> None
 
 def test_long_sequences_only(tmp_path: Path) -> None:
     """61 frames, GaitGraph's limit: the reference keeps 16 sequences of this table."""
-    data = ready(GAITGRAPH / "casia-b_pose_coco.csv", tmp_path, min_frames=61)
+    data = ready(unpacked("casia-b_pose_coco.csv"), tmp_path, min_frames=61)
     assert (data.sequences["length"].iloc[data.rows["all"]] >= 61).all()
     assert len(data.rows["all"]) == 16

@@ -14,10 +14,11 @@ from gaitbench.datamodules.casia_b_reader import casia_b_sources, read_casia_b
 from gaitbench.errors import InputError
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.store import SequenceStore, StoreInfo, cached_store, fingerprint
+from tests.goldens import unpacked
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gaitgraph"
 INFO = StoreInfo("casia_b", "pose", "coco17", "pixels, confidence")
-CSV = GOLDEN / "casia-b_pose_coco.csv"
+CSV = unpacked("casia-b_pose_coco.csv")
 HEADER = ",".join(COLUMNS)
 POSE = ",".join(f"{10 + i}.5" for i in range(51))
 

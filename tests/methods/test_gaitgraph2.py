@@ -11,7 +11,7 @@ from gaitbench.methods import GaitGraph2
 from gaitbench.methods.gaitgraph2 import INPUT_FORMS
 from gaitbench.skeleton import COCO17, Skeleton
 from gaitbench.windows import Window
-from tests.goldens import GAITGRAPH, LAYOUTS, golden, recipe_weights
+from tests.goldens import LAYOUTS, golden, recipe_weights, unpacked
 
 NUMBER = {"nm": 0, "bg": 1, "cl": 2}
 
@@ -49,7 +49,7 @@ def test_sequences_of_any_length_embed_as_the_references(mode: str) -> None:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> CasiaB:
     data = CasiaB(
-        str(GAITGRAPH / "casia-b_pose_coco.csv"),
+        str(unpacked("casia-b_pose_coco.csv")),
         cache=str(tmp_path_factory.mktemp("cache")),
         eval_batch_size=16,
     )
@@ -61,7 +61,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> CasiaB:
 def test_the_authors_checkpoint_and_table_end_to_end(table: CasiaB) -> None:
     """A checkpoint as released, a table as released: the authors' embeddings come out."""
     expected = golden("e2e_gaitgraph2")
-    checkpoint = torch.load(GAITGRAPH / "gaitgraph2_casia_b.ckpt", weights_only=True)
+    checkpoint = torch.load(unpacked("gaitgraph2_casia_b.ckpt"), weights_only=True)
     method = GaitGraph2().eval()
     method.on_load_checkpoint(checkpoint)
     method.load_state_dict(checkpoint["state_dict"], strict=True)
@@ -167,7 +167,7 @@ def test_defaults_are_those_published_for_casia_b() -> None:
     ],
 )
 def test_weights_of_another_network_are_refused(settings: dict, words: list[str]) -> None:
-    checkpoint = torch.load(GAITGRAPH / "gaitgraph2_casia_b.ckpt", weights_only=True)
+    checkpoint = torch.load(unpacked("gaitgraph2_casia_b.ckpt"), weights_only=True)
     with pytest.raises(InputError) as raised:
         GaitGraph2(**settings).on_load_checkpoint(checkpoint)
     assert all(word in str(raised.value) for word in words)
