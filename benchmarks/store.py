@@ -68,7 +68,7 @@ def write_csv(path: Path, sequences: int, seed: int = 0) -> int:
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from gaitbench.datamodules.casia_b_reader import casia_b_sources, read_casia_b
+from gaitbench.readers.casia_b import casia_b_sources, read_casia_b
 from gaitbench.store import StoreInfo, cached_store, fingerprint
 import pandas, pyarrow, pyarrow.csv
 path, cache = Path(sys.argv[1]), Path(sys.argv[2])

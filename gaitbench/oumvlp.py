@@ -13,3 +13,9 @@ KEYPOINTS = ("openpose", "alphapose")
 
 ID_LIST = "ID_list.csv"
 """Name of the table of training and test subjects."""
+
+FOLDER = "OUMVLP-Pose"
+"""Name of the dataset's folder in a published tree."""
+
+PERSONS = ("first", "largest", "most_confident", "smoothest")
+"""Ways to choose one person of a frame that lists several; see ``readers/people.py``."""

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gaitbench.casia_b import COLUMNS, SUBJECTS, TRAIN_SUBJECTS
-from gaitbench.datamodules import casia_b_reader
 from gaitbench.datamodules.casia_b import EXPECTED
-from gaitbench.datamodules.casia_b_reader import casia_b_sources, read_casia_b
 from gaitbench.errors import InputError
+from gaitbench.readers import casia_b as casia_b_reader
+from gaitbench.readers.casia_b import casia_b_sources, read_casia_b
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.store import SequenceStore, StoreInfo, cached_store, fingerprint
 from tests.goldens import unpacked

@@ -6,10 +6,9 @@ import gzip
 import logging
 import os
 import re
-import sys
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from gaitbench.casia_b import COLUMNS, NUMBERS, TABLE
 from gaitbench.errors import InputError
 from gaitbench.skeleton import COCO17, SKELETONS
 from gaitbench.store import StoreWriter
+from gaitbench.workers import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,8 @@ def _parse(sources: list[Path]) -> Generator[_Part]:
 
 def _blocks(sources: list[Path]) -> Iterator[tuple[_Place, bytes]]:
     """Whole lines below the header, about ``BLOCK`` bytes at a time."""
-    with _progress(sum(file.stat().st_size for file in sources)) as progress:
+    total = sum(file.stat().st_size for file in sources)
+    with progress("reading poses", total, shown=total >= LONG) as advance:
         for file in sources:
             done = 0
             with _reading(file), file.open("rb") as raw:
@@ -170,7 +171,7 @@ def _blocks(sources: list[Path]) -> Iterator[tuple[_Place, bytes]]:
                         continue
                     yield _Place(file, line), (text := rest + chunk[:end])
                     line, rest = line + text.count(b"\n"), chunk[end:]
-                    progress(raw.tell() - done)
+                    advance(raw.tell() - done)
                     done = raw.tell()
                 if rest:
                     yield _Place(file, line), rest
@@ -391,17 +392,3 @@ def _reading(file: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror or error})") from error
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while more than a moment's bytes are read, for terminals only."""
-    if total < LONG or not sys.stderr.isatty():
-        yield lambda advance: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading poses", total=total)
-        yield lambda advance: bar.advance(task, advance)

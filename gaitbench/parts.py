@@ -1,0 +1,142 @@
+"""Stores of datasets that come as a tree of many small files: read in parallel, resumable.
+
+The files are read part by part, and each finished part is kept in a folder beside the store until
+the whole store is there. A build that was killed, or that stopped at a bad file, goes on from
+there.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaitbench.errors import InputError
+from gaitbench.files import written_whole
+from gaitbench.store import StoreWriter
+from gaitbench.workers import in_parallel, progress
+
+Work = TypeVar("Work")
+
+FRAMES = "frames"  # name of the frames' array in a kept part; the others are columns
+
+logger = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """What was read of one part of a dataset.
+
+    Attributes:
+        frames: (n, *frame_shape), sequence behind sequence.
+        sequences: columns of the table, one entry a sequence each, with ``length`` in frames;
+            ``start`` is added when parts are joined. Sequences of length 0 are left out then.
+    """
+
+    frames: NDArray[Any]
+    sequences: dict[str, NDArray[Any]]
+
+
+def read_in_parts(
+    writer: StoreWriter,
+    keep: Path,
+    parts: Sequence[tuple[str, Work]],
+    read: Callable[[Work], Part],
+    label: str,
+) -> None:
+    """Read all parts, several at a time, and join them to a store in their order.
+
+    Args:
+        writer: of the store.
+        keep: folder for finished parts, of this store alone; made if need be and removed once
+            the store is finished. Whatever else lies there is removed.
+        parts: (mark, work) each; the mark is a file name that changes with whatever the part's
+            content depends on.
+        read: makes a part of its work, in another process; see :func:`workers.in_parallel`.
+        label: what is being done and on what, shown beside the bar and before messages.
+
+    Raises:
+        InputError: if nothing was found, the disk is full, or whatever ``read`` raises; parts
+            that were finished until then stay.
+        ValueError: if two parts have the same mark, or a part is malformed.
+    """
+    import pandas as pd
+
+    places = {keep / f"{mark}.npz": work for mark, work in parts}
+    if len(places) != len(parts):
+        raise ValueError("two parts have the same mark")
+    missing = _missing(keep, places)
+    if 0 < len(missing) < len(places):
+        kept = len(places) - len(missing)
+        logger.info("%s: %d of %d parts are there already", label, kept, len(places))
+    for _ in in_parallel(partial(_keep, read), missing, label):
+        pass
+
+    tables = []
+    with progress("joining parts", len(places)) as advance:
+        for place, work in places.items():
+            part = _load(place)
+            if part is None:
+                logger.warning("%s is damaged; the part is read again", place)
+                part = read(work)
+            writer.append(part.frames)
+            tables.append(part.sequences)
+            advance(1)
+    if not writer.num_frames:
+        raise InputError(f"{label}: there is no frame to read; copy or download the data again")
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    length = columns["length"]
+    table = pd.DataFrame({"start": np.cumsum(length) - length, **columns})
+    if empty := int((length == 0).sum()):
+        logger.info("%s: left out %d of %d sequences without a frame", label, empty, len(length))
+    writer.finish(table[length > 0].reset_index(drop=True))
+    shutil.rmtree(keep, ignore_errors=True)
+
+
+def _missing(keep: Path, places: dict[Path, Work]) -> list[tuple[Path, Work]]:
+    """The parts that are not there; what else is there goes."""
+    found = set(keep.iterdir()) if keep.is_dir() else set()
+    for stale in found - places.keys():
+        with suppress(OSError):
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+    return [(place, work) for place, work in places.items() if place not in found]
+
+
+def _keep(read: Callable[[Work], Part], item: tuple[Path, Work]) -> None:
+    """Read one part and write it to its place."""
+    place, work = item
+    part = read(work)
+    if not _is_whole(part):
+        raise ValueError(f"the columns of part {place.stem} do not fit its frames")
+    arrays: dict[str, Any] = {FRAMES: part.frames, **part.sequences}
+    with written_whole(place) as file:
+        np.savez(file, **arrays)
+
+
+def _load(place: Path) -> Part | None:
+    """A kept part, or None if it is damaged."""
+    try:
+        with place.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = dict(members)
+        part = Part(arrays.pop(FRAMES), arrays)
+        return part if _is_whole(part) else None
+    except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile, zlib.error):
+        return None
+
+
+def _is_whole(part: Part) -> bool:
+    length = part.sequences["length"]
+    columns = part.sequences.values()
+    return (
+        int(length.sum()) == len(part.frames)
+        and all(column.shape == length.shape for column in columns)
+        and not any(array.dtype.hasobject for array in (part.frames, *columns))
+    )

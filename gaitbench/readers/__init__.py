@@ -1,0 +1,1 @@
+"""Readers: one published dataset a file, from what its owner released to a store."""
