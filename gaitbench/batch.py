@@ -22,7 +22,7 @@ class BatchRequest(NamedTuple):
 
 
 class GaitBatch(NamedTuple):
-    """One window of each of B sequences.
+    """B windows, one of each sequence; where a sequence has several, they stand side by side.
 
     Args:
         frames: (B, T, *frame): poses are (B, T, V, 3) in pixels with confidence.

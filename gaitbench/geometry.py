@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gaitbench.skeleton import Skeleton
+from gaitbench.skeleton import Skeleton, joint_sources
 
 # keeps the argument of the arc cosine just below 1
 ANGLE_EPSILON = 1e-4
@@ -48,6 +48,53 @@ def reflect(pose: Tensor, skeleton: Skeleton) -> Tensor:
     x = image[..., 0]
     image[..., 0] = 2 * x.mean(dim=(-2, -1), keepdim=True) - x
     return image
+
+
+def convert(pose: Tensor, source: Skeleton, target: Skeleton) -> Tensor:
+    """Poses of one layout as poses of another, joint by joint by name.
+
+    Args:
+        pose: (..., V, 3): x, y, confidence.
+        source: the layout of the V joints.
+        target: the layout wanted. A joint that it derives is the mean of its sources' positions
+            with the least of their confidences, and empty (0, 0, 0) where one of them is empty.
+
+    Returns:
+        A new tensor (..., V', 3).
+
+    Raises:
+        InputError: if ``source`` lacks what a joint of ``target`` is made of.
+
+    Source: OpenPose's 18 joints as COCO's 17 are those that FastPoseGait's OUMVLP-Pose recipes
+    pick, without the neck.
+    """
+    sources = joint_sources(source, target)
+    first = tuple(joints[0] for joints in sources)
+    converted = pose.index_select(-2, _indices(first, pose.device))
+    for joint, joints in enumerate(sources):
+        if len(joints) > 1:  # derived: the neck, of two shoulders
+            parts = pose.index_select(-2, _indices(joints, pose.device))
+            mean = torch.cat((parts[..., :2].mean(dim=-2), parts[..., 2:].amin(dim=-2)), dim=-1)
+            found = (parts[..., 0] != 0).all(dim=-1, keepdim=True)
+            converted[..., joint, :] = torch.where(found, mean, 0)
+    return converted
+
+
+def mirror_x(pose: Tensor) -> Tensor:
+    """Mirror x at each frame's mean over the joints; no joint changes its name.
+
+    Args:
+        pose: (..., V, 3).
+
+    Returns:
+        A new tensor of the same shape. The left knee is still called left, so it is no true mirror
+        image: see :func:`reflect`. A walk also keeps its direction, since every frame has its own
+        mean.
+
+    Source: authors' code of Teepe et al. 2021, arXiv 2101.11228.
+    """
+    x = pose[..., :1]
+    return torch.cat((2 * x.mean(dim=-2, keepdim=True) - x, pose[..., 1:]), dim=-1)
 
 
 def fill_empty_joints(pose: Tensor, use: str = "reference") -> Tensor:
@@ -127,7 +174,50 @@ def joint_velocity_bone_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
     limb = position - position.index_select(-1, _indices(skeleton.parents, pose.device))
     bone[:, :2] = limb
     bone[:, 3] = confidence
+    bone[:, 4] = _angle_to_vertical(limb)
+    return streams.permute(0, 3, 4, 1, 2)
+
+
+def _angle_to_vertical(limb: Tensor) -> Tensor:
+    """Angle in radians between bones (B, 2, T, V) and the y axis, (B, T, V)."""
     length = limb.square().sum(dim=1).sqrt()
     # long limbs swallow the epsilon in float32, and rounding may then leave [-1, 1]
-    bone[:, 4] = (limb[:, 1] / (length + ANGLE_EPSILON)).clamp_(-1, 1).acos()
+    return (limb[:, 1] / (length + ANGLE_EPSILON)).clamp_(-1, 1).acos()
+
+
+def six_channel_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
+    """The three streams of GaitGraph, six channels each.
+
+    =========  =====  =====  =====  ==================================  =======  =======
+    stream     0      1      2      3                                   4        5
+    =========  =====  =====  =====  ==================================  =======  =======
+    joints     x      y      c      x - o (relative to the centre o)    y - o    c - o
+    velocity   dx/dt  dy/dt  dc/dt  x two frames on - x                 y alike  c alike
+    bones      x - p  y - p  c - p  arccos((y - p) / (length + 1e-4))   0        0
+    =========  =====  =====  =====  ==================================  =======  =======
+
+    The confidence is a third coordinate here, but for the length. Velocities are 0 in the last two
+    frames.
+
+    Args:
+        pose: (B, T, V, 3): x, y in pixels (y down), confidence.
+        skeleton: the layout of the V joints; parents and centre are used.
+
+    Returns:
+        (B, T, V, 3, 6) streams joints, velocity, bones, in memory as (B, 3, 6, T, V).
+
+    Source: authors' code of Teepe et al. 2021, arXiv 2101.11228 (multi-branch form).
+    """
+    batch, time, joints, _ = pose.shape
+    planes = pose.permute(0, 3, 1, 2).contiguous()  # (B, 3, T, V)
+    streams = pose.new_zeros(batch, 3, 6, time, joints)
+    joint, velocity, bone = streams.unbind(1)
+
+    joint[:, :3] = planes
+    joint[:, 3:] = planes - planes[..., skeleton.center, None]
+    if time > 2:
+        velocity[:, :3, :-2] = planes[:, :, 1:-1] - planes[:, :, :-2]
+        velocity[:, 3:, :-2] = planes[:, :, 2:] - planes[:, :, :-2]
+    bone[:, :3] = planes - planes.index_select(-1, _indices(skeleton.parents, pose.device))
+    bone[:, 3] = _angle_to_vertical(bone[:, :2])
     return streams.permute(0, 3, 4, 1, 2)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ AXES = {"pose": ("x", "y", "confidence"), "skeleton3d": ("x", "y", "z")}
 
 CHUNK = 1 << 22  # bytes of frames looked at at a time
 WORST = 3  # joints named
+NAMED = 5  # subjects named
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class DataReport:
         missing_frames: frames between a sequence's first and last that the source lacks; None
             where frames carry no numbers.
         incomplete: sequences that lack such frames; None likewise.
+        several: frames in which several people were found, of whom one was taken; None where the
+            dataset's reader does not choose.
+        not_first: those of which another than the first was taken; None likewise.
+        absent: subjects that the dataset's own list names and that have no sequence.
+        unlisted: subjects that have sequences and that the list does not name.
         unseen: share of joints whose confidence is zero; None where frames are not poses.
         worst: up to three joints that are unseen most often, with their share.
         ranges: axis -> least and greatest value; of poses, only over joints that are seen.
@@ -68,6 +74,10 @@ class DataReport:
     empty: int
     missing_frames: int | None
     incomplete: int | None
+    several: int | None
+    not_first: int | None
+    absent: tuple[str, ...]
+    unlisted: tuple[str, ...]
     unseen: float | None
     worst: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
@@ -96,6 +106,9 @@ class DataReport:
         if self.missing_frames is not None:
             missing = f"{self.missing_frames:,} in {self.incomplete:,} sequences"
             lines.append(f"| frames missing between first and last | {missing} |")
+        if self.several is not None:
+            others = f"{self.several:,} ({self.not_first:,} times another than the first was taken)"
+            lines.append(f"| frames that list several people | {others} |")
         if self.unseen is not None:
             worst = ", ".join(f"{joint} {share:.2%}" for joint, share in self.worst.items())
             lines.append(
@@ -106,8 +119,22 @@ class DataReport:
             f"| {axis}, least to greatest | {low:g} to {high:g} |"
             for axis, (low, high) in self.ranges.items()
         ]
-        lines += ["", f"Units: {self.units}.", "", *self._count_table(), ""]
-        return "\n".join(lines)
+        lines += ["", f"Units: {self.units}.", ""]
+        for sentence in self.remarks():
+            lines += [sentence, ""]
+        return "\n".join([*lines, *self._count_table(), ""])
+
+    def remarks(self) -> list[str]:
+        """How the dataset's own list of subjects and its sequences disagree, a sentence each."""
+        remarks = []
+        for people, what in (
+            (self.absent, "Subjects of the list without a sequence"),
+            (self.unlisted, "Subjects that are not in the list and take no part"),
+        ):
+            if people:
+                some = ", ".join(people[:NAMED]) + (", ..." if len(people) > NAMED else "")
+                remarks.append(f"{what}: {len(people):,} ({some}).")
+        return remarks
 
     def write(self, directory: Path) -> Path:
         """Write ``report.md`` into a folder, usually the store's, and return its path."""
@@ -143,6 +170,7 @@ def data_report(
     store: SequenceStore,
     expected: Mapping[tuple[str, int], int] | None = None,
     short_below: int = 60,
+    listed: Collection[str] | None = None,
 ) -> DataReport:
     """Count and measure a store; memory does not grow with the number of frames.
 
@@ -151,8 +179,10 @@ def data_report(
         expected: (condition, view) -> sequences that the dataset's publication names.
         short_below: sequences with fewer frames are counted as short; 60 frames are what
             GaitGraph2 trains on.
+        listed: subjects that the dataset's own list names; None where it has no list.
     """
     table = store.sequences
+    present = set(table["subject"])
     length = table["length"].to_numpy()
     found = Counter(zip(table["condition"], table["view"].tolist(), strict=True))
     wanted = dict(expected or {})
@@ -160,12 +190,15 @@ def data_report(
         Count(*key, wanted.get(key, 0 if wanted else None), found[key])
         for key in sorted({*found, *wanted})
     )
-    gaps = table["missing"].to_numpy() if "missing" in table else None
+
+    def total(column: str) -> int | None:
+        return int(table[column].sum()) if column in table else None
+
     unseen, worst = _unseen(store)
     return DataReport(
         dataset=store.info.dataset,
         kind=store.info.kind,
-        subjects=int(table["subject"].nunique()),
+        subjects=len(present),
         sequences=len(table),
         frames=len(store.frames),
         counts=counts,
@@ -173,8 +206,12 @@ def data_report(
         short=int(((length > 0) & (length < short_below)).sum()),
         short_below=short_below,
         empty=int((length == 0).sum()),
-        missing_frames=None if gaps is None else int(gaps.sum()),
-        incomplete=None if gaps is None else int((gaps > 0).sum()),
+        missing_frames=total("missing"),
+        incomplete=int((table["missing"] > 0).sum()) if "missing" in table else None,
+        several=total("several"),
+        not_first=total("not_first"),
+        absent=() if listed is None else tuple(sorted({*listed} - present)),
+        unlisted=() if listed is None else tuple(sorted(present - {*listed})),
         unseen=unseen,
         worst=worst,
         ranges=_ranges(store),

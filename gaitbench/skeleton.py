@@ -1,7 +1,7 @@
 """Joint layouts: the facts from which every graph, stream and mirror image is derived."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
@@ -23,6 +23,7 @@ class Skeleton:
         mirrored: the joint on the other side of the body; a middle joint names itself.
         center: the joint that relative positions are measured from.
         parts: left arm, right arm, left leg, right leg, head, for attention over body parts.
+        derived: joint -> joints whose mean it is where poses come from a layout that lacks it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Skeleton:
     mirrored: tuple[int, ...]
     center: int
     parts: tuple[tuple[int, ...], ...]
+    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def num_joints(self) -> int:
@@ -105,6 +107,8 @@ OPENPOSE18 = Skeleton(
     mirrored=(0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16),
     center=1,
     parts=((5, 6, 7), (2, 3, 4), (11, 12, 13), (8, 9, 10), (0, 1, 14, 15, 16, 17)),
+    # as the data were annotated that OpenPose was trained on
+    derived={"neck": ("left_shoulder", "right_shoulder")},
 )  # fmt: skip
 """OpenPose BODY-18 order, as in OUMVLP-Pose (both estimators)."""
 
@@ -120,3 +124,32 @@ def get_skeleton(name: str) -> Skeleton:
     if name not in SKELETONS:
         raise InputError(f"skeleton {name!r} is unknown; choose one of {', '.join(SKELETONS)}")
     return SKELETONS[name]
+
+
+def joint_sources(source: Skeleton, target: Skeleton) -> tuple[tuple[int, ...], ...]:
+    """Which joints of one layout each joint of another is made of, told by their names.
+
+    Args:
+        source: the layout that poses have.
+        target: the layout that they shall have.
+
+    Returns:
+        For each joint of ``target`` the numbers of joints in ``source``: one where ``source`` has
+        a joint of that name, several where it is derived as their mean.
+
+    Raises:
+        InputError: if a joint can be had neither way.
+    """
+    number = {name: i for i, name in enumerate(source.joints)}
+    names = [(name,) if name in number else target.derived.get(name, ()) for name in target.joints]
+    missing = [
+        joint
+        for joint, parts in zip(target.joints, names, strict=True)
+        if not parts or not number.keys() >= set(parts)
+    ]
+    if missing:
+        raise InputError(
+            f"poses of skeleton {source.name} cannot become {target.name}: they lack "
+            f"{', '.join(missing)}; give data.skeleton a layout that needs only joints they have"
+        )
+    return tuple(tuple(number[part] for part in parts) for parts in names)

@@ -14,9 +14,9 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -48,12 +48,14 @@ class StoreInfo:
         kind: ``"pose"``, ``"skeleton3d"``, ``"silhouette"``, ``"gray"`` or ``"flow"``.
         skeleton: name of the joint layout; None where a frame has no joints.
         units: of the last axis, ``"pixels, confidence"``.
+        settings: what was chosen when it was read, such as the pose estimator; plain data.
     """
 
     dataset: str
     kind: str
     skeleton: str | None
     units: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SequenceStore:
@@ -100,7 +102,7 @@ class SequenceStore:
             InputError: if it is truncated, foreign, or of another format version.
         """
         path = Path(path)
-        written = _read_info(path)
+        written = {"settings": {}} | _read_info(path)  # older stores were read without a choice
         try:
             info = StoreInfo(**{name: written[name] for name in StoreInfo.__dataclass_fields__})
             shape = (int(written["num_frames"]), *written["frame_shape"])

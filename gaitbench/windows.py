@@ -60,7 +60,8 @@ class Window:
         shuffle: frames in random order (the published ablation of temporal order).
         include_last: whether a random window may be the very last one. The reference never draws
             it (and a sequence of S + 1 frames always starts at 0), hence False.
-        count: windows a sequence, side by side; more than one only where they are spread.
+        count: windows a sequence, side by side; random ones are drawn independently, and there is
+            but one centre.
     """
 
     size: int
@@ -74,13 +75,13 @@ class Window:
         """Check the settings."""
         if self.size < 1:
             raise ValueError(f"expected a window of at least 1 frame, found {self.size}")
-        if self.count < 1 or (self.count > 1 and self.place != "spread"):
-            raise ValueError(f"expected one window, or several that are spread, found {self}")
+        if self.count < 1 or (self.count > 1 and self.place == "center"):
+            raise ValueError(f"expected one window, or several not at the centre, found {self}")
 
     def draw(self, lengths: Indices, seed: int) -> Indices:
         """Frame numbers (B * count, S) within sequences of the given ``lengths`` (B,).
 
-        The same lengths and seed give the same windows. Two words are drawn for each sequence,
+        The same lengths and seed give the same windows. Two words are drawn for each window,
         one for its direction and one for its place, so that a batch of one draws what the
         reference draws: the legacy generator is the Mersenne Twister that torch uses on a CPU,
         seeded alike.

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gaitbench.errors import InputError
 from gaitbench.geometry import (
+    convert,
     fill_empty_joints,
     joint_velocity_bone_streams,
+    mirror_x,
     reflect,
+    six_channel_streams,
     swap_sides,
 )
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
@@ -183,9 +188,9 @@ def fill_by_loops(pose: Tensor, use: str) -> Tensor:
 
 
 @st.composite
-def gappy_poses(draw: st.DrawFn) -> Tensor:
+def gappy_poses(draw: st.DrawFn, fewest_joints: int = 1) -> Tensor:
     """Some frames with joints at x = 0, of which y and confidence may be anything; some empty."""
-    frames, joints = draw(st.integers(1, 4)), draw(st.integers(1, 18))
+    frames, joints = draw(st.integers(1, 4)), draw(st.integers(fewest_joints, 18))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     pose = random.uniform(0.5, 400, (frames, joints, 3)).astype(np.float32)
     pose[..., 2] = random.random((frames, joints))
@@ -229,3 +234,112 @@ def test_filling_with_valid_joints_does_not_pull() -> None:
 def test_unknown_filling() -> None:
     with pytest.raises(ValueError, match="expected use 'reference' or 'valid', found 'mean'"):
         fill_empty_joints(torch.zeros(17, 3), "mean")
+
+
+def test_coco_is_picked_from_openpose() -> None:
+    """The list that FastPoseGait picks for OUMVLP-Pose, left before right and without the neck."""
+    pose = walk(2, 3, 18)
+    picked = [0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10]
+    assert torch.equal(convert(pose, OPENPOSE18, COCO17), pose[..., picked, :])
+
+
+def test_the_neck_is_between_the_shoulders() -> None:
+    pose = torch.zeros(4, 17, 3)
+    pose[:, 5], pose[:, 6] = torch.tensor([10.0, 20, 0.9]), torch.tensor([30.0, 26, 0.4])
+    pose[1, 5] = 0
+    pose[2, 6] = 0
+    pose[3, 5:7] = 0
+    neck = convert(pose, COCO17, OPENPOSE18)[:, OPENPOSE18.joints.index("neck")]
+    torch.testing.assert_close(neck[0], torch.tensor([20.0, 23.0, 0.4]))
+    assert torch.equal(neck[1:], torch.zeros(3, 3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(gappy_poses(18), st.sampled_from([(COCO17, OPENPOSE18), (OPENPOSE18, COCO17)]))
+def test_joints_of_both_layouts_survive_the_way_there_and_back(
+    pose: Tensor, layouts: tuple[Skeleton, Skeleton]
+) -> None:
+    here, there = layouts
+    pose = pose[:, : here.num_joints]
+    before = pose.clone()
+    away = convert(pose, here, there)
+    back = convert(away, there, here)
+    assert torch.equal(pose, before)
+    for joint, name in enumerate(here.joints):
+        if name in there.joints:
+            assert torch.equal(away[:, there.joints.index(name)], pose[:, joint])
+            assert torch.equal(back[:, joint], pose[:, joint])
+
+
+@every_layout
+def test_conversion_to_the_same_layout_copies(name: str, skeleton: Skeleton) -> None:
+    pose = walk(2, 3, skeleton.num_joints)
+    same = convert(pose, skeleton, skeleton)
+    assert torch.equal(same, pose)
+    same[:] = 0
+    assert pose.any()
+
+
+def test_a_joint_may_be_the_mean_of_three() -> None:
+    """Neither number nor names of the joints are wired in."""
+    three = Skeleton("three", ("a", "b", "c"), (), (0, 0, 0), (0, 1, 2), 0, ())
+    mean = {"m": ("c", "a", "b")}
+    one = Skeleton("one", ("b", "m"), (), (0, 0), (0, 1), 0, (), derived=mean)
+    pose = torch.tensor([[1.0, 2, 0.3], [4, 5, 0.1], [7, 11, 0.2]])
+    expected = torch.tensor([[4, 5, 0.1], [4, 6, 0.1]])
+    torch.testing.assert_close(convert(pose, three, one), expected)
+
+
+def test_a_joint_that_cannot_be_had() -> None:
+    few = Skeleton("few", ("left_shoulder", "nose"), (), (0, 0), (0, 1), 0, ())
+    with pytest.raises(InputError, match=r"skeleton few cannot become openpose18: .* neck, right_"):
+        convert(torch.zeros(2, 3), few, OPENPOSE18)
+
+
+# GaitGraph's.
+
+
+def test_six_channel_streams_are_the_references() -> None:
+    data = golden("gaitgraph1_transforms")
+    layout = replace(COCO17, parents=(5, *COCO17.parents[1:]), center=1)
+    streams = six_channel_streams(torch.from_numpy(data["in"])[None], layout)[0]
+    expected = torch.from_numpy(data["multi_input"]).permute(2, 3, 0, 1)
+    angles, others = torch.zeros(3, 6, dtype=torch.bool), torch.ones(3, 6, dtype=torch.bool)
+    angles[2, 3], others[2, 3] = True, False
+    for part, tolerance in ((angles, 1e-4), (others, 1e-5)):
+        found, want = streams[..., part], expected[..., part]
+        torch.testing.assert_close(found, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("skeleton", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_six_channel_streams_follow_their_table(skeleton: Skeleton, frames: int) -> None:
+    pose = walk(2, frames, skeleton.num_joints)
+    before = pose.clone()
+    streams = six_channel_streams(pose, skeleton)
+    assert streams.shape == (2, frames, skeleton.num_joints, 3, 6)
+    for b, t, v in np.ndindex(2, frames, skeleton.num_joints):
+        here = pose[b, t, v]
+        bone = here - pose[b, t, skeleton.parents[v]]
+        angle = math.acos(bone[1] / (math.hypot(bone[0], bone[1]) + 1e-4))
+        expected = torch.zeros(3, 6)
+        expected[0] = torch.cat((here, here - pose[b, t, skeleton.center]))
+        if t < frames - 2:
+            expected[1] = torch.cat((pose[b, t + 1, v] - here, pose[b, t + 2, v] - here))
+        expected[2, :4] = torch.tensor([*bone, angle])
+        torch.testing.assert_close(streams[b, t, v], expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(pose, before)
+
+
+def test_mirroring_x_is_the_references() -> None:
+    data = golden("gaitgraph1_transforms")
+    found = mirror_x(torch.from_numpy(data["in"]))
+    np.testing.assert_allclose(found, data["mirror"], rtol=1e-5, atol=1e-4)
+
+
+def test_mirroring_x_twice_changes_nothing() -> None:
+    pose = walk(3, 5, 17)
+    once = mirror_x(pose)
+    torch.testing.assert_close(mirror_x(once), pose, rtol=0, atol=1e-3)
+    torch.testing.assert_close(once[..., 0].mean(-1), pose[..., 0].mean(-1))
+    assert torch.equal(once[..., 1:], pose[..., 1:])

@@ -78,6 +78,36 @@ def test_text(poses):
     assert "| nm | 1 of 2 | 2 | 3 of 4 |" in text
 
 
+def test_several_people(tmp_path):
+    frames = np.ones((9, 17, 3), np.float32)
+    info = StoreInfo("walkers", "pose", "coco17", "pixels, confidence")
+    counted = table(several=[2, 0, 1, 1000], not_first=[1, 0, 0, 7])
+    found = data_report(store_of(tmp_path, frames, counted, info))
+    assert (found.several, found.not_first) == (1003, 8)
+    line = "| frames that list several people | 1,003 (8 times another than the first was taken) |"
+    assert line in found.to_text()
+
+
+def test_no_choice_and_no_list_are_not_mentioned(poses):
+    found = data_report(poses)
+    assert (found.several, found.not_first, found.absent, found.unlisted) == (None, None, (), ())
+    assert "several people" not in found.to_text()
+    assert found.remarks() == []
+    assert data_report(poses, listed=["001", "002"]).remarks() == []
+
+
+def test_a_list_of_subjects_that_disagrees(poses):
+    listed = ["002", *(f"{i:03d}" for i in range(5000, 3000, -1))]
+    found = data_report(poses, listed=listed)
+    assert found.absent == tuple(str(i) for i in range(3001, 5001))
+    assert found.unlisted == ("001",)
+    absent, unlisted = found.remarks()
+    names = "3001, 3002, 3003, 3004, 3005, ..."
+    assert absent == f"Subjects of the list without a sequence: 2,000 ({names})."
+    assert unlisted == "Subjects that are not in the list and take no part: 1 (001)."
+    assert absent in found.to_text() and unlisted in found.to_text()
+
+
 def test_plain_data(poses):
     found = data_report(poses)
     plain = found.to_dict()

@@ -1,8 +1,18 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from gaitbench.errors import InputError
-from gaitbench.skeleton import SKELETONS, Skeleton, get_skeleton
+from gaitbench.skeleton import (
+    COCO17,
+    OPENPOSE18,
+    SKELETONS,
+    Skeleton,
+    get_skeleton,
+    joint_sources,
+)
 from tests.goldens import LAYOUTS, golden
 
 every_layout = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
@@ -111,3 +121,30 @@ def test_layouts_are_found_by_name() -> None:
     assert all(get_skeleton(name).name == name for name in SKELETONS)
     with pytest.raises(InputError, match=r"skeleton 'h36m' is unknown; .* coco17, openpose18"):
         get_skeleton("h36m")
+
+
+def test_sources_are_found_by_name() -> None:
+    for source in SKELETONS.values():
+        for target in SKELETONS.values():
+            sources = joint_sources(source, target)
+            assert len(sources) == target.num_joints
+            for joint, numbers in zip(target.joints, sources, strict=True):
+                names = tuple(source.joints[i] for i in numbers)
+                assert names == ((joint,) if joint in source.joints else target.derived[joint])
+
+
+def test_missing_joints_are_named_together() -> None:
+    legless = Skeleton("legless", COCO17.joints[:13], (), (0,) * 13, tuple(range(13)), 0, ())
+    assert joint_sources(COCO17, legless) == tuple((i,) for i in range(13))
+    with pytest.raises(InputError) as raised:
+        joint_sources(legless, OPENPOSE18)
+    assert "legless cannot become openpose18" in str(raised.value)
+    assert "lack right_knee, right_ankle, left_knee, left_ankle;" in str(raised.value)
+
+
+@every_layout
+def test_a_layout_can_be_copied_and_hashed(skeleton: Skeleton) -> None:
+    """A method that holds one is copied for the average of its weights."""
+    assert copy.deepcopy(skeleton) == skeleton
+    assert pickle.loads(pickle.dumps(skeleton)) == skeleton
+    assert len({skeleton, copy.deepcopy(skeleton)}) == 1

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import logging
@@ -88,6 +89,18 @@ def test_store_returns_what_was_appended(tmp_path, shape, dtype):
     assert store.fingerprint == PRINT
     assert len(store) == 3
     assert store.path == tmp_path / f"walkers-{PRINT[:16]}"
+
+
+def test_settings_are_kept_and_older_stores_have_none(tmp_path):
+    chosen = dataclasses.replace(INFO, settings={"person": "first", "sizes": [1, 2]})
+    store = cached_store(tmp_path, "walkers", PRINT, build, chosen)
+    assert store.info == SequenceStore.open(store.path).info == chosen
+    written = json.loads((store.path / "store.json").read_text())
+    assert written["settings"] == chosen.settings
+    del written["settings"]
+    (store.path / "store.json").write_text(json.dumps(written))
+    assert SequenceStore.open(store.path).info == INFO
+    assert INFO.settings == {}
 
 
 def test_frames_are_plain_numpy(tmp_path):

@@ -123,6 +123,31 @@ def test_spread_windows_reach_both_ends() -> None:
     assert (frames[6:] == center).all()
 
 
-def test_several_windows_must_be_spread() -> None:
-    with pytest.raises(ValueError, match="several that are spread"):
+def test_there_is_one_centre() -> None:
+    with pytest.raises(ValueError, match="several not at the centre"):
         Window(40, "center", count=3)
+    with pytest.raises(ValueError, match="expected one window"):
+        Window(40, "random", count=0)
+
+
+@given(
+    st.lists(st.integers(1, 150), min_size=1, max_size=6),
+    st.integers(1, 4),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_several_random_windows_are_those_of_repeated_sequences(
+    lengths: list[int], count: int, seed: int, shuffle: bool
+) -> None:
+    several = Window(40, "random", reverse=0.5, shuffle=shuffle, count=count)
+    one = Window(40, "random", reverse=0.5, shuffle=shuffle)
+    frames = several.draw(np.array(lengths), seed)
+    assert frames.tolist() == one.draw(np.repeat(lengths, count), seed).tolist()
+
+
+def test_windows_of_a_sequence_are_independent() -> None:
+    frames = Window(40, "random", reverse=0.5, count=2).draw(np.full(4000, 80), 2)
+    backwards = (frames[:, 0] > frames[:, 1]).reshape(-1, 2)
+    start = frames.min(axis=1).reshape(-1, 2)
+    for pairs in (backwards, start):
+        assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.05

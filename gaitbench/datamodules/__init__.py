@@ -2,8 +2,9 @@
 
 from gaitbench.datamodules.base import GaitDataModule
 from gaitbench.datamodules.casia_b import CasiaB
+from gaitbench.datamodules.oumvlp import OumvlpPose
 
-DATASETS: tuple[type[GaitDataModule], ...] = (CasiaB,)
+DATASETS: tuple[type[GaitDataModule], ...] = (CasiaB, OumvlpPose)
 """All of them, for tools that look something up by name."""
 
-__all__ = ["DATASETS", "CasiaB", "GaitDataModule"]
+__all__ = ["DATASETS", "CasiaB", "GaitDataModule", "OumvlpPose"]

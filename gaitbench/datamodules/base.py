@@ -1,7 +1,9 @@
 """What every dataset shares: store, splits, loaders, and transforms on the device."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,14 +15,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.errors import InputError
-from gaitbench.geometry import fill_empty_joints
+from gaitbench.geometry import convert, fill_empty_joints
 from gaitbench.protocols import Protocol
 from gaitbench.report import REPORT, DataReport, data_report
 from gaitbench.samplers import BatchSampler, InOrder, RandomBatches, SubjectBatches
-from gaitbench.skeleton import get_skeleton
+from gaitbench.skeleton import get_skeleton, joint_sources
 from gaitbench.store import SequenceStore, StoreInfo, StoreWriter, cached_store, fingerprint
 from gaitbench.transforms import PoseAugmentation
 from gaitbench.windows import Window
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class GaitDataModule(pl.LightningDataModule):
         path: the dataset as its owner published it.
         split: name of the division into training and test subjects.
         frames: frames of a window, S; shorter sequences are padded by reflection.
+        skeleton: layout of the poses that the method sees, ``coco17`` or ``openpose18``; the
+            dataset's own if none is named. Stores keep poses as published.
         cache: folder of the stores that are built from it.
         validation: ``none`` keeps all training subjects for training; ``held_out`` sets the last
             ``held_out`` share of them (in the order of their names) aside; ``test`` validates on
@@ -80,9 +86,13 @@ class GaitDataModule(pl.LightningDataModule):
         predict: which subjects ``predict`` embeds.
         min_frames: leave out sequences with fewer frames, in test too (GaitGraph: 61).
         batch_size: sequences of a training batch over all devices.
+        train_windows: windows of each of them, side by side, drawn and varied independently of each
+            other: the views of a contrastive loss (GaitGraph: 2).
         eval_batch_size: sequences of a batch in validation, test and prediction.
         eval_windows: windows of a sequence in validation, test and prediction, spread evenly over
             it; their embeddings are averaged. 1 is the centre window, as published.
+        eval_shuffle: show the frames of these windows in random order, the published ablation of
+            temporal order at test. Orders are drawn from a fixed seed.
         sequences_per_subject: K of P x K batches, where P is batch_size / K; 0 draws plain random
             batches.
         balance_conditions: spread a subject's K sequences evenly over its conditions.
@@ -97,9 +107,8 @@ class GaitDataModule(pl.LightningDataModule):
     frame_kind: ClassVar[str] = "pose"
     units: ClassVar[str] = "pixels, confidence"
     reader_version: ClassVar[int]
-    expected: ClassVar[Mapping[tuple[str, int], int]]
-    skeleton: str
-    splits: ClassVar[Mapping[str, Split]]
+    native_skeleton: ClassVar[str]
+    splits: ClassVar[Mapping[str, Split]] = {}  # those that no file has to be asked for
     protocols: ClassVar[Mapping[str, Protocol]]
     default_protocols: ClassVar[tuple[str, ...]]
 
@@ -108,14 +117,17 @@ class GaitDataModule(pl.LightningDataModule):
         path: str,
         split: str,
         frames: int,
+        skeleton: str | None = None,
         cache: str = "data/cache",
         validation: Literal["none", "held_out", "test"] = "none",
         held_out: float = 0.1,
         predict: Literal["test", "train", "all"] = "test",
         min_frames: int = 0,
         batch_size: int = 128,
+        train_windows: int = 1,
         eval_batch_size: int = 256,
         eval_windows: int = 1,
+        eval_shuffle: bool = False,
         sequences_per_subject: int = 0,
         balance_conditions: bool = False,
         augmentation: PoseAugmentation = PoseAugmentation(),
@@ -124,7 +136,7 @@ class GaitDataModule(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        if split not in self.splits:
+        if self.splits and split not in self.splits:
             known = ", ".join(self.splits)
             raise InputError(f"data.split {split!r} is unknown; choose one of {known}")
         if not 0 < held_out < 1:
@@ -133,6 +145,7 @@ class GaitDataModule(pl.LightningDataModule):
             ("frames", frames, 1),
             ("min_frames", min_frames, 0),
             ("batch_size", batch_size, 1),
+            ("train_windows", train_windows, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("eval_windows", eval_windows, 1),
             ("sequences_per_subject", sequences_per_subject, 0),
@@ -146,27 +159,54 @@ class GaitDataModule(pl.LightningDataModule):
             )
         self.path = Path(path)
         self.cache = Path(cache)
-        self.split = self.splits[split]
+        self.split_name = split
+        self.native_layout = get_skeleton(self.native_skeleton)
+        self.layout = get_skeleton(skeleton or self.native_skeleton)
+        self.skeleton = self.layout.name
+        joint_sources(self.native_layout, self.layout)  # refuses what cannot be converted
         self.validation = validation
         self.held_out = held_out
         self.predict = predict
         self.frames = frames
         self.min_frames = min_frames
         self.batch_size = batch_size
+        self.train_windows = train_windows
         self.eval_batch_size = eval_batch_size
         self.eval_windows = eval_windows
+        self.eval_shuffle = eval_shuffle
         self.sequences_per_subject = sequences_per_subject
         self.balance_conditions = balance_conditions
         self.augmentation = augmentation
         self.fill_empty = fill_empty
         self.fill_with = fill_with
         self.num_workers = num_workers
-        self.num_subjects = len(self.split.train)
-        self.layout = get_skeleton(self.skeleton)
         self.store: SequenceStore | None = None
 
+    @cached_property
+    def split(self) -> Split:
+        """Who trains and who is tested."""
+        return self.find_split(self.split_name)
+
+    def find_split(self, name: str) -> Split:
+        """The division of that name; a dataset that publishes it as a file reads it here.
+
+        Raises:
+            InputError: if it is not there.
+        """
+        return self.splits[name]
+
+    @property
+    def num_subjects(self) -> int:
+        """Training subjects, whether or not the data hold sequences of each."""
+        return len(self.split.train)
+
+    @property
+    def expected(self) -> Mapping[tuple[str, int], int]:
+        """(condition, view) -> recordings that the publication names; empty if it names none."""
+        return {}
+
     def sources(self) -> list[Path]:
-        """The files that the store is built from.
+        """The files that the store is built from, where they are few.
 
         Raises:
             InputError: if they are not there.
@@ -177,27 +217,60 @@ class GaitDataModule(pl.LightningDataModule):
         """Parse the sources into a store."""
         raise NotImplementedError
 
+    @property
+    def store_name(self) -> str:
+        """First part of the store's folder; stores of one name and source replace each other."""
+        return self.dataset
+
+    @property
+    def store_settings(self) -> Mapping[str, Any]:
+        """What was chosen in reading, by which one source gives several stores."""
+        return {}
+
+    def store_key(self) -> str:
+        """Fingerprint of the sources and of how they are read.
+
+        Raises:
+            InputError: if the sources are not there.
+        """
+        return fingerprint(
+            self.sources(),
+            skeleton=self.native_skeleton,
+            reader=self.reader_version,
+            **self.store_settings,
+        )
+
     def open_store(self) -> SequenceStore:
         """The store of the sources; built first if it is missing, stale or damaged."""
         if self.store is None:
-            info = StoreInfo(self.dataset, self.frame_kind, self.skeleton, self.units)
-            mark = fingerprint(self.sources(), skeleton=self.skeleton, reader=self.reader_version)
+            info = StoreInfo(
+                self.dataset,
+                self.frame_kind,
+                self.native_skeleton,
+                self.units,
+                self.store_settings,
+            )
             self.store = cached_store(
-                self.cache, self.dataset, mark, self.read, info, source=self.path
+                self.cache, self.store_name, self.store_key(), self.read, info, source=self.path
             )
         return self.store
 
     def report(self) -> DataReport:
         """What is in the dataset and what is missing; written beside the store."""
         store = self.open_store()
-        report = data_report(store, self.expected)
+        # a list of subjects that lies beside the data may disagree with them
+        listed = None if self.splits else (*self.split.train, *self.split.test)
+        report = data_report(store, self.expected, self.frames, listed)
         report.write(store.path)
         return report
 
     def prepare_data(self) -> None:
         """Build the store, in one process a node; say once what is in it."""
         if not (self.open_store().path / REPORT).exists():
-            print(self.report().to_text())
+            report = self.report()
+            print(report.to_text())
+            for remark in report.remarks():
+                logger.warning("%s: %s", self.path, remark)
 
     def setup(self, stage: str) -> None:
         """Open the store and sort its sequences into training, validation and test."""
@@ -275,12 +348,13 @@ class GaitDataModule(pl.LightningDataModule):
             reverse=vary.reverse,
             shuffle=vary.shuffle,
             include_last=vary.last_window,
+            count=self.train_windows,
         )
         return self._loader(sampler, window)
 
     def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:
         place: Literal["spread", "center"] = "spread" if self.eval_windows > 1 else "center"
-        window = Window(self.frames, place, count=self.eval_windows)
+        window = Window(self.frames, place, shuffle=self.eval_shuffle, count=self.eval_windows)
         return self._loader(InOrder(self._rows(part), self.eval_batch_size), window)
 
     def val_dataloader(self) -> DataLoader[GaitBatch] | list[Any]:
@@ -298,8 +372,13 @@ class GaitDataModule(pl.LightningDataModule):
         return self._eval_loader(self.predict)
 
     def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:
-        """Fill joints and, in training, vary the poses, on the device that holds them."""
+        """Poses as the method sees them, on the device that holds them.
+
+        In this order: layout converted, empty joints filled and, in training, varied.
+        """
         frames, training = batch.frames, self.trainer is not None and self.trainer.training
+        if self.layout != self.native_layout:
+            frames = convert(frames, self.native_layout, self.layout)
         if self.fill_empty == "all" or (self.fill_empty == "test" and not training):
             frames = fill_empty_joints(frames, self.fill_with)
         if training:

@@ -37,12 +37,8 @@ from typing import Any, ClassVar, Literal
 
 from gaitbench.casia_b import NUMBERS, SUBJECTS, TABLE, TRAIN_SUBJECTS, VIEWS
 from gaitbench.datamodules.base import GaitDataModule, Split
-from gaitbench.datamodules.casia_b_reader import (
-    READER_VERSION,
-    casia_b_sources,
-    read_casia_b,
-)
 from gaitbench.protocols import Protocol, Selection
+from gaitbench.readers.casia_b import READER_VERSION, casia_b_sources, read_casia_b
 from gaitbench.skeleton import COCO17
 from gaitbench.store import StoreWriter
 
@@ -180,7 +176,7 @@ class CasiaB(GaitDataModule):
     """
 
     dataset = "casia_b"
-    skeleton = COCO17.name
+    native_skeleton = COCO17.name
     reader_version = READER_VERSION
     splits: ClassVar[Mapping[str, Split]] = {
         name: Split(train, tuple(s for s in SUBJECTS if s not in train))
@@ -188,7 +184,6 @@ class CasiaB(GaitDataModule):
     }
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     default_protocols = ("casia_b.cross_view", "casia_b.gaitgraph2")
-    expected = EXPECTED
 
     def __init__(
         self,
@@ -198,6 +193,11 @@ class CasiaB(GaitDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(path, split, frames, **settings)
+
+    @property
+    def expected(self) -> Mapping[tuple[str, int], int]:
+        """Those of all subjects."""
+        return EXPECTED
 
     def sources(self) -> list[Path]:
         """The table, or the split files."""

@@ -13,8 +13,10 @@ import torch
 from gaitbench.batch import BatchRequest, GaitBatch
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows, Split
 from gaitbench.errors import InputError
-from gaitbench.geometry import fill_empty_joints
+from gaitbench.geometry import convert, fill_empty_joints
+from gaitbench.report import DataReport
 from gaitbench.samplers import RandomBatches, SubjectBatches
+from gaitbench.skeleton import COCO17, OPENPOSE18
 from gaitbench.store import StoreWriter
 from gaitbench.transforms import PoseAugmentation
 from gaitbench.windows import Window
@@ -47,7 +49,7 @@ class Invented(GaitDataModule):
     """x of a joint is 100 times its row, y its frame; joint 3 is empty in every frame."""
 
     dataset = "invented"
-    skeleton = "coco17"
+    native_skeleton = "coco17"
     reader_version = 1
     # absent has no sequence, and the order is not that of the alphabet
     splits: ClassVar = {
@@ -56,11 +58,14 @@ class Invented(GaitDataModule):
     }
     protocols: ClassVar = {}
     default_protocols = ()
-    expected: ClassVar = {("nm", 0): 9, ("nm", 18): 8, ("bg", 36): 8, ("cl", 54): 8}
 
     def __init__(self, path: Path, **settings: Any) -> None:
         given = {"split": "usual", "frames": 10, "batch_size": 6, "eval_batch_size": 3}
         super().__init__(str(path / "source"), cache=str(path / "cache"), **{**given, **settings})
+
+    @property
+    def expected(self) -> dict[tuple[str, int], int]:
+        return {("nm", 0): 9, ("nm", 18): 8, ("bg", 36): 8, ("cl", 54): 8}
 
     def sources(self) -> list[Path]:
         return [self.path]
@@ -180,6 +185,23 @@ def test_settings_that_cannot_be_are_refused(place: Path) -> None:
             Invented(place, held_out=share)
 
 
+def test_a_split_may_stand_in_a_file(place: Path) -> None:
+    class Listed(Invented):
+        splits: ClassVar = {}
+        asked: ClassVar = []
+
+        def find_split(self, name: str) -> Split:
+            self.asked.append(name)
+            return Split(("zoe", "gone"), ("ann",))
+
+    data = Listed(place, split="of the list")
+    assert Listed.asked == []  # the file may not be there yet
+    assert data.num_subjects == 2
+    data.setup("fit")
+    assert (people(data, "train"), people(data, "test")) == (["zoe"], ["ann"])
+    assert Listed.asked == ["of the list"]
+
+
 def test_training_subjects_are_counted_first_in_the_order_of_the_split(place: Path) -> None:
     data = prepared(place)
     codes = dict(zip(data.sequences["subject"], data.subject_codes.tolist(), strict=True))
@@ -266,6 +288,49 @@ def test_the_last_window_on_request(place: Path, last: bool) -> None:
         for batch in epoch(loader, number):
             starts |= set(batch.frames[LENGTH[batch.row] == 30, 0, 0, 1].tolist())
     assert starts == ({0.0, 1.0} if last else {0.0})
+
+
+def test_several_windows_of_a_training_sequence(place: Path) -> None:
+    torch.manual_seed(0)
+    data = prepared(place, train_windows=2)
+    batches = [batch for number in range(8) for batch in epoch(data.train_dataloader(), number)]
+    plain = [b for n in range(8) for b in epoch(prepared(place).train_dataloader(), n)]
+    directions, places = set(), set()
+    for batch, one in zip(batches, plain, strict=True):
+        assert batch.frames.shape == (2 * len(one.row), 10, 17, 3)
+        # the same sequences, each twice, side by side
+        assert batch.row.tolist() == one.row.repeat_interleave(2).tolist()
+        assert batch.subject.tolist() == one.subject.repeat_interleave(2).tolist()
+        assert_from_its_row(batch)
+        y = batch.frames[:, :, 0, 1].unflatten(0, (-1, 2))
+        long = torch.from_numpy(LENGTH[one.row]) == 30
+        directions |= {tuple(pair) for pair in (y[long, :, 1] > y[long, :, 0]).tolist()}
+        places |= {len(set(pair)) for pair in y[long].amin(dim=2).tolist()}
+    # the two go their own ways
+    assert directions == {(True, True), (True, False), (False, True), (False, False)}
+    assert 2 in places
+    assert all(len(b.row) <= 3 for b in data.test_dataloader())  # in training only
+
+
+def test_windows_of_a_sequence_vary_independently(place: Path) -> None:
+    data = prepared(place, train_windows=2)
+    batch = next(iter(data.train_dataloader()))
+    batch = batch._replace(frames=batch.frames[:1].expand_as(batch.frames).contiguous())
+    varied = arrived(data, batch, training=True).frames
+    assert not any(torch.equal(varied[i], varied[i + 1]) for i in range(0, len(varied), 2))
+
+
+def test_evaluation_in_random_order(place: Path) -> None:
+    usual = list(prepared(place).test_dataloader())
+    first, again = (list(prepared(place, eval_shuffle=True).test_dataloader()) for _ in range(2))
+    assert same(first, again)
+    moved = 0
+    for batch, one in zip(first, usual, strict=True):
+        assert batch.row.tolist() == one.row.tolist()
+        y, expected = batch.frames[:, :, 0, 1], one.frames[:, :, 0, 1]
+        assert torch.equal(y.sort(dim=1).values, expected.sort(dim=1).values)
+        moved += int((y != expected).any(dim=1).sum())
+    assert moved == 8  # of all test sequences
 
 
 @pytest.mark.filterwarnings(
@@ -376,6 +441,32 @@ def test_joints_are_filled_with_the_mean_asked_for(place: Path, use: str) -> Non
     torch.testing.assert_close(found[..., 3, 0], own * (1 if use == "valid" else 16 / 17))
 
 
+def test_the_method_sees_the_layout_asked_for(place: Path) -> None:
+    """Converted first, then filled, then varied; the store keeps what was published."""
+    plain, data = prepared(place), prepared(place, skeleton="openpose18", fill_empty="all")
+    assert (plain.skeleton, plain.layout) == ("coco17", COCO17)
+    assert (data.skeleton, data.layout) == ("openpose18", OPENPOSE18)
+    assert data.open_store().path == plain.open_store().path
+    assert data.open_store().info.skeleton == "coco17"
+    batch = next(iter(data.train_dataloader()))
+    assert batch.frames.shape[2] == 17
+    shown = fill_empty_joints(convert(batch.frames, COCO17, OPENPOSE18))
+    assert torch.equal(arrived(data, batch, training=False).frames, shown)
+    generator = torch.Generator().manual_seed(batch.seed)
+    varied = arrived(data, batch, training=True).frames
+    assert torch.equal(varied, data.augmentation(shown, OPENPOSE18, generator))
+
+
+def test_a_layout_that_poses_cannot_have_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="skeleton 'h36m' is unknown; choose one of coco17"):
+        Invented(place, skeleton="h36m")
+    monkeypatch.setattr(Invented, "native_skeleton", "openpose18")
+    assert Invented(place, skeleton="coco17").skeleton == "coco17"
+    assert Invented(place).skeleton == "openpose18"
+
+
 def test_joints_are_filled_before_poses_vary(place: Path) -> None:
     data = prepared(place, fill_empty="all")
     batch = next(iter(data.train_dataloader()))
@@ -468,6 +559,51 @@ def test_another_source_or_reader_builds_it_again(tmp_path: Path, changed: str) 
         data = type("Newer", (Invented,), {"reader_version": 2})(tmp_path)
     assert data.open_store().path != before
     assert not before.exists()
+
+
+def test_choices_in_reading_are_stores_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("of invented people")
+
+    class Chosen(Invented):
+        @property
+        def store_name(self) -> str:
+            return f"{self.dataset}-{self.predict}"
+
+        @property
+        def store_settings(self) -> dict[str, Any]:
+            return {"chosen": self.predict}
+
+    stores = [prepared(tmp_path, predict=name).open_store() for name in ("test", "all")]
+    assert stores[0].path == stores[1].path and stores[0].info.settings == {}
+    chosen = []
+    for name in ("test", "all", "test"):
+        data = Chosen(tmp_path, predict=name)
+        assert data.open_store().info.settings == {"chosen": name}
+        chosen.append(data.open_store().path)
+    assert chosen[0] == chosen[2] != chosen[1]
+    assert all(path.exists() for path in (*chosen, stores[0].path))
+
+
+def test_disagreement_with_a_list_of_subjects_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "source").write_text("of invented people")
+
+    class Listed(Invented):
+        splits: ClassVar = {}
+
+        def find_split(self, name: str) -> Split:
+            return Split((*PEOPLE[:5], "gone", "absent"), PEOPLE[5:7])
+
+    for _ in range(2):
+        Listed(tmp_path).prepare_data()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'source'}: Subjects of the list without a sequence: 2 (absent, gone).",
+        f"{tmp_path / 'source'}: Subjects that are not in the list and take no part: 1 (stranger).",
+    ]
+    report: DataReport = Listed(tmp_path).report()
+    assert (report.absent, report.unlisted) == (("absent", "gone"), ("stranger",))
+    assert report.short_below == 10
 
 
 def test_the_report_is_written_beside_the_store_and_told_once(
