@@ -1,10 +1,7 @@
-"""Kinematic people who walk, seen by cameras and a fallible pose detector.
+"""Kinematic people who walk.
 
-Fake data in the true raw format, so that readers, training, evaluation and drawing can be run
-and tested without any licensed data set. A `Subject` has a body (segment lengths in published
-proportions) and a gait (joint angles as Fourier series around published normative curves);
-`walk` turns both into named 3D joints in metres; `project` and `detect` make of them what a pose
-estimator would report from a camera; `synthesize_casia_b` writes the files.
+A `Subject` has a body (segment lengths in published proportions) and a gait (joint angles as
+Fourier series around published normative curves); `walk` turns both into named 3D joints in metres.
 
 Frame of reference: x forward along the path, y to the walker's left, z up, ground at z = 0.
 
@@ -22,18 +19,12 @@ Sources:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BufferedWriter
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
 
-from gaitbench.casia_b import COLUMNS, NUMBERS, SUBJECTS, TABLE, TRAIN_SUBJECTS, VIEWS
-from gaitbench.errors import InputError
-from gaitbench.files import written_whole
-from gaitbench.skeleton import COCO17
+from gaitbench.casia_b import NUMBERS
+from gaitbench.skeleton import Skeleton
 
 Array = NDArray[np.float64]
 
@@ -46,8 +37,11 @@ JOINTS = (
 )  # fmt: skip
 """Names of the joints that `walk` returns: COCO's seventeen and those other layouts ask for."""
 
-COCO_JOINTS = tuple(JOINTS.index(name) for name in COCO17.joints)
-"""Where COCO's joints, in COCO's order, stand in `JOINTS`."""
+
+def joints_of(skeleton: Skeleton) -> list[int]:
+    """Where the joints of a layout, in its order, stand in `JOINTS`."""
+    return [JOINTS.index(name) for name in skeleton.joints]
+
 
 _SIDES = ("left", "right")
 # metres from the middle of the head of somebody 1.7 m tall; an own estimate
@@ -278,7 +272,7 @@ def _dressed(subject: Subject, gait: Gait, condition: str, rng: np.random.Genera
     return gait
 
 
-def _drift(rng: np.random.Generator, shape: tuple[int, ...], frames: int, period: float) -> Array:
+def drift(rng: np.random.Generator, shape: tuple[int, ...], frames: int, period: float) -> Array:
     """Slow noise (*shape, frames) of unit variance: waves of about ``period`` frames and longer."""
     waves = 4
     frequency = rng.uniform(0.15, 1, (*shape, waves)) * 2 * np.pi / period
@@ -570,8 +564,8 @@ def walk(
     samples = fps * _OVERSAMPLING
     margin = round(0.8 * samples)
     fine = (max_frames - 1) * _OVERSAMPLING + 1 + 2 * margin
-    pace = 1 + 0.02 * _drift(rng, (), fine, 2 * samples)
-    effort = 1 + 0.02 * _drift(rng, (), fine, 2 * samples)
+    pace = 1 + 0.02 * drift(rng, (), fine, 2 * samples)
+    effort = 1 + 0.02 * drift(rng, (), fine, 2 * samples)
     phase = rng.uniform() + np.cumsum(pace) * gait.cadence / 120 / samples
     joints = _carried(_pose(subject.body, gait, phase, effort), phase, subject.body, samples)
     joints = joints[margin:-margin:_OVERSAMPLING]
@@ -579,268 +573,3 @@ def walk(
     joints[..., 0] -= joints[[0, -1], 0, 0].mean()
     joints[..., 1] += rng.normal(0, 0.05)
     return _turn(joints, 2, np.broadcast_to(rng.normal(0, np.radians(1.5)), joints.shape[:2]))
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera beside the path, its axis horizontal and through the path's middle.
-
-    Args:
-        view: degrees; at 0 the walker comes towards the camera, at 90 the camera stands on the
-            walker's left, at 180 the walker leaves.
-        distance: metres from the middle of the path.
-        height: metres above the ground.
-        focal: focal length in pixels.
-        image: its width and height in pixels; the axis passes through its middle.
-    """
-
-    view: float
-    distance: float = 5.2
-    height: float = 1.1
-    focal: float = 385.0
-    image: tuple[int, int] = (320, 240)
-
-    def placed(self, rng: np.random.Generator) -> "Camera":
-        """The camera as somebody set it up: 3 % of distance, 4 cm of height, 2 degrees."""
-        return replace(
-            self,
-            view=self.view + rng.normal(0, 2),
-            distance=self.distance * rng.normal(1, 0.03),
-            height=self.height + rng.normal(0, 0.04),
-        )
-
-
-def project(joints: Array, camera: Camera) -> tuple[Array, Array]:
-    """What a camera sees.
-
-    Args:
-        joints: (..., 3) metres, x forward, y left, z up; in front of the camera.
-        camera: where from.
-
-    Returns:
-        Pixels (..., 2), x to the right and y down from the image's upper left corner, and depth
-        (...,), metres along the camera's axis.
-    """
-    angle = np.radians(camera.view)
-    towards = np.array([np.cos(angle), np.sin(angle)])
-    right = np.array([-np.sin(angle), np.cos(angle)])
-    depth = camera.distance - joints[..., :2] @ towards
-    x = camera.image[0] / 2 + camera.focal * (joints[..., :2] @ right) / depth
-    y = camera.image[1] / 2 + camera.focal * (camera.height - joints[..., 2]) / depth
-    return np.stack([x, y], axis=-1), depth
-
-
-# COCO joints: the horizontal direction (forwards, leftwards) in which each lies at the body's
-# surface; seen well from there, hidden from behind. Limbs are seen from all but the far side.
-_OUTWARD = np.array(
-    [(1, 0), (0.9, 0.4), (0.9, -0.4), (0.1, 0.9), (0.1, -0.9)]
-    + [(0.05, 0.9), (0.05, -0.9)] * 3
-    + [(0, 0.75), (0, -0.75)]
-    + [(0, 0.6), (0, -0.6)] * 2
-)
-# Hips are found less exactly than eyes: the square root of the spread of COCO's annotators (the
-# sigmas of its keypoint evaluation) over their middle, 0.07.
-_VAGUENESS = np.sqrt(
-    np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 70
-)
-# metres by which a coat widens shoulders, elbows and hips
-_COAT = np.zeros(17)
-_COAT[5:9], _COAT[11:13] = 0.025, 0.04
-_MIRRORED_LEGS = np.array([*range(11), 12, 11, 14, 13, 16, 15])
-
-
-@dataclass(frozen=True)
-class Detector:
-    """How a pose estimator errs; all of it is a guess, fitted to no estimator.
-
-    Args:
-        jitter: pixels of noise a frame, for a person 130 px tall.
-        drift: pixels of slow noise.
-        offset: pixels by which each joint is misplaced through a whole sequence.
-        swap_rate: bursts of exchanged legs a frame, seen from the side.
-        drop_rate: bursts of lost joints a joint and frame.
-        miss_rate: bursts of frames without a person, a frame.
-    """
-
-    jitter: float = 0.9
-    drift: float = 0.9
-    offset: float = 1.3
-    swap_rate: float = 0.006
-    drop_rate: float = 0.0008
-    miss_rate: float = 0.006
-
-
-def _bursts(
-    rng: np.random.Generator, shape: tuple[int, ...], rate: float | Array, longest: int
-) -> NDArray[np.bool_]:
-    """Events that begin with probability ``rate`` a frame (last axis), 1 to ``longest`` frames."""
-    begins = rng.random(shape) < rate
-    lengths = rng.integers(1, longest + 1, shape)
-    hit = np.zeros(shape, dtype=bool)
-    for delay in range(longest):
-        hit[..., delay:] |= (begins & (lengths > delay))[..., : shape[-1] - delay]
-    return hit
-
-
-def detect(
-    joints: Array,
-    camera: Camera,
-    condition: str,
-    rng: np.random.Generator,
-    detector: Detector | None = None,
-) -> tuple[Array, NDArray[np.int64]]:
-    """What a pose estimator reports of a walk.
-
-    Frames in which the person is not wholly in the image, and those missed, are left out.
-
-    Args:
-        joints: (T, V, 3) from `walk`.
-        camera: where from.
-        condition: a coat widens hips and shoulders and blurs the knees.
-        rng: of the errors.
-        detector: how it errs; the default detector if none.
-
-    Returns:
-        Poses (K, 17, 3): x and y in pixels and confidence in 0..1, COCO joints; and the frame
-        numbers (K,) within the walk, from 1, rising, with gaps. K may be 0.
-    """
-    detector = detector or Detector()
-    frames = len(joints)
-    body = joints[:, COCO_JOINTS]
-    heading = body[-1, 11:13].mean(axis=0) - body[0, 11:13].mean(axis=0)
-    heading = heading[:2] / max(float(np.linalg.norm(heading[:2])), 1e-9)
-    leftwards = np.array([-heading[1], heading[0]])
-    if condition == "cl":
-        body = body.copy()
-        side = np.where(np.arange(17) % 2 == 1, 1.0, -1.0)[:, None]  # left joints are odd
-        bulk = _COAT[:, None] * rng.normal(1, 0.3)
-        body[..., :2] += side * bulk * leftwards
-        body[:, 11:13, 2] += rng.normal(-0.02, 0.02)
-    pixels, depth = project(body, camera)
-    scale = camera.focal / depth.mean(axis=1) * 1.55 / 130  # apparent height over 130 px
-
-    # how far the walker's outer side of each joint is turned away, 0 seen .. 1 hidden
-    place = camera.distance * np.array(
-        [np.cos(np.radians(camera.view)), np.sin(np.radians(camera.view))]
-    )
-    sight = place - body[:, :, :2].mean(axis=1)
-    sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
-    facing = np.stack([sight @ heading, sight @ leftwards], axis=-1) @ _OUTWARD.T  # (T, 17)
-    hidden = 1 / (1 + np.exp((facing + 0.45) / 0.08))
-
-    blur = np.ones(17)
-    if condition == "cl":
-        blur[5:11], blur[11:13], blur[13:15] = 1.4, 1.8, 2.0
-    elif condition == "bg":
-        blur[9:13] = 1.3
-    spread = (scale[:, None] * (1 + hidden) * blur * _VAGUENESS)[..., None]
-    error = detector.jitter * rng.normal(size=(frames, 17, 2))
-    error += detector.drift * np.moveaxis(_drift(rng, (17, 2), frames, 12.0), -1, 0)
-    error += detector.offset * rng.normal(size=(17, 2))
-    pixels = pixels + spread * error
-    confidence = 0.93 - 0.26 * hidden - 0.05 * (blur - 1) + rng.normal(0, 0.03, (frames, 17))
-
-    # legs are exchanged where one hides the other
-    beside = abs(float(np.sin(np.radians(camera.view))))
-    swapped = _bursts(rng, (frames,), detector.swap_rate * (beside > 0.75), longest=4)
-    pixels[swapped] = pixels[swapped][:, _MIRRORED_LEGS]
-    confidence[swapped, 11:] -= 0.15
-    # hidden joints are lost more often
-    lost = _bursts(rng, (17, frames), detector.drop_rate * (1 + 3 * hidden.T), longest=5).T
-    pixels[lost] += rng.normal(0, 6, (int(lost.sum()), 2))
-    confidence[lost] = rng.uniform(0.03, 0.25, int(lost.sum()))
-
-    inside = ((pixels >= 0) & (pixels <= np.array(camera.image) - 1)).all(axis=(1, 2))
-    kept = np.flatnonzero(inside & ~_bursts(rng, (frames,), detector.miss_rate, longest=3))
-    confidence = np.clip(confidence, 0.01, 0.99)
-    return np.concatenate([pixels, confidence[..., None]], axis=-1)[kept], kept + 1
-
-
-def casia_b_subjects(count: int) -> list[int]:
-    """Subject numbers on both sides of CASIA-B's 74/50 split: 60 % from 1 up, the rest from 75 up.
-
-    Raises:
-        InputError: if there are fewer than 2 or more than 124.
-    """
-    most = len(SUBJECTS)
-    if not 2 <= count <= most:
-        raise InputError(
-            f"subjects is {count}, but CASIA-B has 1 to {most} and both sides of its "
-            f"split need one; choose 2 to {most}"
-        )
-    train = round(0.6 * count)
-    first_test = len(TRAIN_SUBJECTS["74/50"]) + 1
-    return [*range(1, train + 1), *range(first_test, first_test + count - train)]
-
-
-def synthesize_casia_b(
-    out: Path,
-    subjects: int,
-    seed: int,
-    *,
-    sequences: Mapping[str, Sequence[int]] = NUMBERS,
-    views: Sequence[int] = VIEWS,
-    detector: Detector | None = None,
-) -> Path:
-    """Write invented people in the format of the published CASIA-B poses.
-
-    Every walk is seen by all cameras at once. What subject k does depends on the seed and on k,
-    not on how many others there are, and the same arguments give the same bytes.
-
-    Args:
-        out: folder; made if it is not there.
-        subjects: how many people; numbered as by `casia_b_subjects`.
-        seed: of everything drawn.
-        sequences: condition -> numbers of its walks.
-        views: degrees.
-        detector: how the pose estimator errs; the default one if none.
-
-    Returns:
-        ``out/casia-b_pose_coco.csv``: a header, then one row a frame, sorted by name.
-
-    Raises:
-        InputError: if the number of subjects is not 2 to 124 or the folder cannot be written.
-    """
-    numbers = casia_b_subjects(subjects)
-    path = Path(out) / TABLE
-    with written_whole(path) as beside, beside.open("wb") as file:
-        file.write((",".join(COLUMNS) + "\n").encode())
-        for number in numbers:
-            _write_subject(file, number, seed, sequences, views, detector)
-    return path
-
-
-def _write_subject(
-    file: BufferedWriter,
-    number: int,
-    seed: int,
-    sequences: Mapping[str, Sequence[int]],
-    views: Sequence[int],
-    detector: Detector | None,
-) -> None:
-    subject = Subject.draw((seed, number))
-    conditions = list(NUMBERS)
-    names: list[str] = []
-    poses: list[Array] = []
-    for condition in sorted(sequences):
-        for repeat in sorted(sequences[condition]):
-            occasion = (seed, number, conditions.index(condition) + 1, repeat)
-            joints = walk(subject, condition, occasion)
-            for view in sorted(views):
-                rng = np.random.default_rng((*occasion, view + 1))
-                camera = Camera(view).placed(rng)
-                pose, frames = detect(joints, camera, condition, rng, detector)
-                folder = f"./{number:03d}-{condition}-{repeat:02d}-{view:03d}/"
-                names.extend(f"{folder}{frame:06d}.jpg" for frame in frames.tolist())
-                poses.append(pose.reshape(len(pose), -1))
-    # two decimals by looking each hundredth up in a table of strings: formatting floats one by
-    # one would take most of the time
-    hundredths = np.rint(np.concatenate(poses) * 100).astype(np.int32)
-    texts = pa.array([f"{h / 100:.2f}" for h in range(int(hundredths.max()) + 1)])
-    columns = [
-        pa.DictionaryArray.from_arrays(pa.array(np.ascontiguousarray(column)), texts).cast("string")
-        for column in hundredths.T
-    ]
-    table = pa.table([pa.array(names), *columns], [str(c) for c in range(1 + len(columns))])
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
-    pyarrow.csv.write_csv(table, file, options)

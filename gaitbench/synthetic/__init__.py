@@ -1,0 +1,25 @@
+"""Kinematic people who walk, seen by cameras and a fallible pose detector.
+
+Fake data in the true raw formats, so that readers, training, evaluation and drawing can be run
+and tested without any licensed data set: people and their gait in `people`, what a pose estimator
+makes of them in `cameras`, and a file for each data set that writes it as its owner would.
+"""
+
+from gaitbench.synthetic.cameras import Camera, Detector, detect, project
+from gaitbench.synthetic.casia_b import casia_b_subjects, synthesize_casia_b
+from gaitbench.synthetic.oumvlp import synthesize_oumvlp
+from gaitbench.synthetic.people import JOINTS, Subject, joints_of, walk
+
+__all__ = [
+    "JOINTS",
+    "Camera",
+    "Detector",
+    "Subject",
+    "casia_b_subjects",
+    "detect",
+    "joints_of",
+    "project",
+    "synthesize_casia_b",
+    "synthesize_oumvlp",
+    "walk",
+]
