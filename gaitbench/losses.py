@@ -1,7 +1,12 @@
 """Losses of embeddings and subjects, put together from pytorch-metric-learning."""
 
-from pytorch_metric_learning.distances import LpDistance
-from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.distances import DotProductSimilarity, LpDistance
+from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss, TripletMarginLoss
+from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor, nn
 
 from gaitbench.errors import InputError
@@ -49,4 +54,118 @@ class PairContrastive(nn.Module):
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
         loss: Tensor = self.loss(embedding, subject)
+        return loss
+
+
+class Triplet(nn.Module):
+    """Triplet loss over all triplets of a batch, on distances of unit vectors.
+
+    Mean over the triplets (anchor, positive, negative) with d(a, p) - d(a, n) + margin above 0 of
+    that value; 0 where there is none. Its memory grows with the cube of the batch.
+
+    Args:
+        margin: by which a negative shall be farther than a positive.
+
+    Source: Hermans et al. 2017, arXiv 1703.07737, "batch all", its mean over non-zero terms.
+    """
+
+    def __init__(self, margin: float = 0.2) -> None:
+        if margin <= 0:
+            raise InputError(f"triplet margin is {margin}; give more than 0")
+        super().__init__()
+        self.loss = TripletMarginLoss(margin=margin, distance=LpDistance())
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of embeddings (B, D) of subjects (B,)."""
+        loss: Tensor = self.loss(embedding, subject)
+        return loss
+
+
+class Classification(nn.Module):
+    """Cross-entropy over the training subjects behind a batch-norm neck.
+
+    The embedding passes a batch-norm without shift, then the cosine with each subject's weight
+    vector, times ``scale``, is that subject's logit. Only this branch sees the batch-norm: what is
+    compared stays the embedding itself.
+
+    Args:
+        embedding_dim: D.
+        num_subjects: training subjects, counted from 0.
+        scale: of the cosines.
+
+    Source: neck, Luo et al. 2019, arXiv 1903.07071; cosine logits, Wang et al. 2017, arXiv
+    1704.06369; scale 16, the skeleton recipes of GPGait and SkeletonGait.
+    """
+
+    def __init__(self, embedding_dim: int, num_subjects: int, scale: float = 16.0) -> None:
+        if num_subjects < 2:
+            raise InputError(
+                f"a classifier needs at least 2 training subjects, found {num_subjects}; set "
+                "model.classifier_weight to 0 or mend data.split"
+            )
+        super().__init__()
+        self.scale = scale
+        self.neck = nn.BatchNorm1d(embedding_dim)
+        self.neck.bias.requires_grad_(False)
+        self.weight = nn.Parameter(torch.empty(num_subjects, embedding_dim))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of embeddings (B, D) of subjects (B,)."""
+        cosine = F.linear(F.normalize(self.neck(embedding)), F.normalize(self.weight))
+        return F.cross_entropy(self.scale * cosine, subject)
+
+
+class WeightedSum(nn.Module):
+    """Several losses of the same embeddings added up.
+
+    Args:
+        losses: each with its weight; those of weight 0 are left out.
+
+    Raises:
+        InputError: if none is left.
+    """
+
+    def __init__(self, losses: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        if not any(weight for weight, _ in losses):
+            raise InputError("all losses have weight 0; give model.contrastive_weight above 0")
+        self.weights = [weight for weight, _ in losses if weight]
+        self.losses = nn.ModuleList(loss for weight, loss in losses if weight)
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of embeddings (B, D) of subjects (B,)."""
+        terms = zip(self.weights, self.losses, strict=True)
+        return torch.stack([weight * loss(embedding, subject) for weight, loss in terms]).sum()
+
+
+class TwoViewContrastive(nn.Module):
+    """Supervised contrastive loss on dot products of unit vectors, several a sequence.
+
+    With s_ij = u_i . u_j / temperature and positives P(i) of the same subject, other views of the
+    same sequence among them, l_i = -mean over p in P(i) of (s_ip - log of the sum over k != i of
+    exp(s_ik)); the loss is the mean of all l_i times temperature / 0.07. A vector without a
+    positive counts 0, and so does a batch without a negative pair.
+
+    Args:
+        temperature: of the softmax.
+
+    Source: Khosla et al. 2020, arXiv 2004.11362, equation 2; the last factor is that of their code,
+    whose base temperature 0.07 Teepe et al. 2021, arXiv 2101.11228, keep at every temperature.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        if temperature <= 0:
+            raise InputError(f"temperature is {temperature}; give more than 0")
+        super().__init__()
+        self.factor = temperature / 0.07
+        self.loss = SupConLoss(
+            temperature=temperature,
+            distance=DotProductSimilarity(normalize_embeddings=False),
+            reducer=MeanReducer(),
+        )
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of unit vectors (B, D) of subjects (B,)."""
+        loss: Tensor = self.factor * self.loss(embedding, subject)
         return loss

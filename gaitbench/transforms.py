@@ -1,12 +1,13 @@
 """Random changes of a batch of poses, on the device that holds it."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
 from gaitbench.errors import InputError
-from gaitbench.geometry import reflect, swap_sides
+from gaitbench.geometry import mirror_x, reflect, swap_sides
 from gaitbench.skeleton import Skeleton
 
 
@@ -23,8 +24,12 @@ class PoseAugmentation:
         last_window: whether a random window may be the very last one; the reference never draws it.
         swap_sides: probability that left and right joints change places, x unchanged.
         mirror: probability of a true mirror image instead (not in the reference).
-        joint_noise: half-width in pixels of an offset a joint, the same in all frames.
-        point_noise: half-width of the noise on every value, confidence included (then clamped).
+        mirror_x: probability that x alone is mirrored, frame by frame (GaitGraph).
+        noise: how the next two are drawn: ``uniform`` within a half-width, or ``gaussian`` with a
+            standard deviation (GaitGraph).
+        joint_noise: in pixels, of an offset a joint, the same in all frames.
+        point_noise: of the noise on every value, confidence included.
+        clamp_confidence: hold the confidence within 0 and 1 after that (GaitGraph does not).
         move: half-widths in pixels (x, y) of an offset of the whole walk.
         scale: largest relative change of size about the walk's mean (not in the reference).
 
@@ -37,14 +42,17 @@ class PoseAugmentation:
     last_window: bool = False
     swap_sides: float = 0.5
     mirror: float = 0.0
+    mirror_x: float = 0.0
+    noise: Literal["uniform", "gaussian"] = "uniform"
     joint_noise: float = 0.1
     point_noise: float = 0.05
+    clamp_confidence: bool = True
     move: tuple[float, float] = (3.0, 1.0)
     scale: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name in ("reverse", "swap_sides", "mirror"):
+        for name in ("reverse", "swap_sides", "mirror", "mirror_x"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(
                     f"augmentation.{name} is {getattr(self, name)}; give a probability, 0 to 1"
@@ -63,8 +71,15 @@ class PoseAugmentation:
         """
         batch, _, joints, _ = pose.shape
 
+        how: Any = {"generator": generator, "device": pose.device, "dtype": pose.dtype}
+
         def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=pose.device, dtype=pose.dtype)
+            return torch.rand(shape, **how)
+
+        def noise(spread: float, *shape: int) -> Tensor:
+            if self.noise == "gaussian":
+                return torch.randn(shape, **how).mul_(spread)
+            return uniform(*shape).mul_(2 * spread).sub_(spread)
 
         if self.swap_sides:
             chosen = uniform(batch, 1, 1, 1) <= self.swap_sides
@@ -72,18 +87,21 @@ class PoseAugmentation:
         if self.mirror:
             chosen = uniform(batch, 1, 1, 1) <= self.mirror
             pose = torch.where(chosen, reflect(pose, skeleton), pose)
+        if self.mirror_x:
+            chosen = uniform(batch, 1, 1, 1) <= self.mirror_x
+            pose = torch.where(chosen, mirror_x(pose), pose)
         if self.scale:
             factor = 1 + self.scale * (2 * uniform(batch, 1, 1, 1) - 1)
             position = pose[..., :2]
             center = position.mean(dim=(1, 2), keepdim=True)
             pose = torch.cat((center + factor * (position - center), pose[..., 2:]), dim=-1)
         if self.joint_noise:
-            offset = (2 * uniform(batch, 1, joints, 2) - 1) * self.joint_noise
+            offset = noise(self.joint_noise, batch, 1, joints, 2)
             pose = pose + torch.nn.functional.pad(offset, (0, 1))
         if self.point_noise:
-            noise = uniform(*pose.shape).mul_(2 * self.point_noise).sub_(self.point_noise)
-            pose = noise.add_(pose)
-            pose[..., 2].clamp_(0, 1)
+            pose = noise(self.point_noise, *pose.shape).add_(pose)
+            if self.clamp_confidence:
+                pose[..., 2].clamp_(0, 1)
         if any(self.move):
             # x and y are drawn one after the other, as the reference does for each walk
             offset = 2 * uniform(batch, 1, 1, 2) - 1

@@ -15,6 +15,8 @@ from gaitbench.skeleton import COCO17, OPENPOSE18
 
 GAITGRAPH = Path(__file__).parent / "golden" / "gaitgraph"
 LAYOUTS = {"coco": COCO17, "oumvlp": OPENPOSE18}
+NUMBER = {"nm": 0, "bg": 1, "cl": 2}
+"""Numbers of CASIA-B's conditions in the keys of sequences."""
 
 
 @cache
@@ -31,15 +33,18 @@ def golden(name: str) -> dict[str, Any]:
         return dict(file)
 
 
-def recipe_weights(data: dict[str, Any]) -> dict[str, Tensor]:
-    """The state dict that a golden file was made with: drawn tensor by tensor from its seed."""
+def recipe_weights(data: dict[str, Any], overridden: bool = True) -> dict[str, Tensor]:
+    """The state dict that a golden file was made with: drawn tensor by tensor from its seed.
+
+    Its batch-norm at the input is ``overridden`` with statistics that suit the data.
+    """
     state = {}
     for i, (name, shape) in enumerate(json.loads(str(data["keys"]))):
         random = np.random.RandomState(int(data["wseed"]) + i)
         if name.endswith("num_batches_tracked"):
             value: Any = np.zeros((), np.int64)
         elif name.split(".")[-1] == "A":
-            value = LAYOUTS[str(data["layout"])].adjacency()
+            value = LAYOUTS[str(data.get("layout", "coco"))].adjacency()
         elif name.endswith(("running_mean", "bias")):
             value = 0.1 * random.standard_normal(shape)
         elif name.endswith("running_var"):
@@ -50,6 +55,7 @@ def recipe_weights(data: dict[str, Any]) -> dict[str, Tensor]:
             value = 0.6 + 0.8 * random.random_sample(shape)
         else:
             value = random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-        value = data.get(f"override/{name}", value)
+        if overridden:
+            value = data.get(f"override/{name}", value)
         state[name] = torch.as_tensor(value if value.dtype == np.int64 else value.astype("f4"))
     return state

@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from gaitbench.geometry import reflect, swap_sides
+from gaitbench.errors import InputError
+from gaitbench.geometry import mirror_x, reflect, swap_sides
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
 from gaitbench.transforms import PoseAugmentation
 from gaitbench.windows import Window
@@ -21,7 +23,16 @@ def only(**settings: object) -> PoseAugmentation:
     return PoseAugmentation(**{**nothing, "move": (0.0, 0.0), **settings})  # type: ignore[arg-type]
 
 
-EVERYTHING = PoseAugmentation(mirror=0.5, scale=0.2)
+EVERYTHING = PoseAugmentation(mirror=0.5, mirror_x=0.5, scale=0.2)
+GAITGRAPH = PoseAugmentation(
+    swap_sides=0.0,
+    mirror_x=0.5,
+    noise="gaussian",
+    joint_noise=0.25,
+    point_noise=0.05,
+    clamp_confidence=False,
+    move=(0.0, 0.0),
+)
 
 
 def seeded(seed: int = SEED) -> Generator:
@@ -80,14 +91,37 @@ def test_point_noise_has_the_references_statistics() -> None:
     np.testing.assert_allclose(found, expected, rtol=0.02)
 
 
+def test_noise_has_the_statistics_of_gaitgraph() -> None:
+    data, pose = golden("gaitgraph1_transforms"), torch.full((400, 60, 17, 3), 0.5)
+    vary = replace(GAITGRAPH, mirror_x=0.0)
+    points = replace(vary, joint_noise=0.0)(pose, COCO17, seeded()) - 0.5
+    expected = data["stat_pointnoise_0.05_std_xyc"]
+    np.testing.assert_allclose(points.std((0, 1, 2)), expected, rtol=0.02)
+    joints = replace(vary, point_noise=0.0)(pose, COCO17, seeded()) - 0.5
+    assert torch.equal(joints, joints[:, :1].expand_as(joints))
+    expected = data["stat_jointnoise_0.1_std_xyc"]  # its 0.1 is never read
+    np.testing.assert_allclose(joints.std((0, 1, 2)), expected, rtol=0.02)
+    for noise in (points[..., 0] / 0.05, joints[:, 0, :, 0] / 0.25):
+        assert noise.pow(4).mean() == pytest.approx(3, abs=0.2)  # of a normal distribution
+
+
+def test_confidence_is_held_only_where_asked_to() -> None:
+    free = GAITGRAPH(torch.ones(4, 6, 17, 3), COCO17, seeded())[..., 2]
+    held = replace(GAITGRAPH, clamp_confidence=True)(torch.ones(4, 6, 17, 3), COCO17, seeded())
+    assert free.max() > 1
+    assert torch.equal(held[..., 2], free.clamp(0, 1))
+
+
 # What every augmentation keeps.
 
 VARIANTS = [
     PoseAugmentation(),
     EVERYTHING,
+    replace(GAITGRAPH, clamp_confidence=True),
     only(),
     only(swap_sides=1.0),
     only(mirror=1.0),
+    only(mirror_x=1.0),
     only(joint_noise=0.1),
     only(point_noise=0.05),
     only(move=(3.0, 1.0)),
@@ -115,7 +149,7 @@ def test_confidence_stays_a_share(augmentation: PoseAugmentation) -> None:
     assert confidence.min() >= 0 and confidence.max() <= 1
 
 
-@pytest.mark.parametrize("augmentation", [PoseAugmentation(), EVERYTHING])
+@pytest.mark.parametrize("augmentation", [PoseAugmentation(), EVERYTHING, GAITGRAPH])
 def test_the_same_seed_gives_the_same_walks(augmentation: PoseAugmentation) -> None:
     pose = poses(4, 6, 17)
     first, again = (augmentation(pose, COCO17, seeded(3)) for _ in range(2))
@@ -138,7 +172,14 @@ def test_nothing_is_changed_or_drawn_when_all_is_off() -> None:
 # Each line for itself.
 
 
-@pytest.mark.parametrize(("name", "change"), [("swap_sides", swap_sides), ("mirror", reflect)])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("swap_sides", swap_sides),
+        ("mirror", reflect),
+        ("mirror_x", lambda pose, skeleton: mirror_x(pose)),
+    ],
+)
 def test_probabilities(name: str, change: Callable[[Tensor, Skeleton], Tensor]) -> None:
     pose = same_poses(4000, 2)
     changed = change(pose, COCO17)
@@ -205,7 +246,7 @@ def assert_uniform(values: Tensor, width: float) -> None:
     assert values.abs().max() > 0.95
 
 
-@pytest.mark.parametrize("augmentation", VARIANTS[5:])
+@pytest.mark.parametrize("augmentation", VARIANTS[7:])
 def test_each_walk_of_a_batch_has_its_own_draw(augmentation: PoseAugmentation) -> None:
     found = augmentation(same_poses(6), COCO17, seeded())
     for i in range(6):
@@ -222,3 +263,9 @@ def test_swaps_are_drawn_before_noise_and_a_move_last() -> None:
     step = only(point_noise=0.05)(step, COCO17, generator)
     step = only(move=(3.0, 1.0))(step, COCO17, generator)
     assert torch.equal(PoseAugmentation()(pose, COCO17, seeded()), step)
+
+
+@pytest.mark.parametrize("name", ["reverse", "swap_sides", "mirror", "mirror_x"])
+def test_probabilities_are_checked(name: str) -> None:
+    with pytest.raises(InputError, match=f"augmentation.{name} is 1.5; give a probability"):
+        PoseAugmentation(**{name: 1.5})

@@ -17,7 +17,11 @@ from gaitbench.skeleton import Skeleton
 
 
 class Attention(nn.Module):
-    """ReLU of the batch-norm of x times its attention, plus x."""
+    """ReLU of the batch-norm of x times its attention, plus x.
+
+    What a module attends to is read with a forward pre-hook that calls ``attend`` on the module's
+    input, in evaluation mode: a second call in training would move running statistics again.
+    """
 
     bn: nn.BatchNorm2d
 
@@ -26,7 +30,7 @@ class Attention(nn.Module):
         return (batch_norm(x * self.attend(x), self.bn) + x).relu_()
 
     def attend(self, x: Tensor) -> Tensor:
-        """The factors, of a shape that spreads to (B, C, T, V)."""
+        """The factors, of a shape that spreads to (B, C, T, V): 1 where all have the same."""
         raise NotImplementedError
 
 

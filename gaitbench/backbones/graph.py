@@ -20,7 +20,7 @@ from torch import Tensor, nn
 TEMPORAL_KERNEL = 9
 """Frames that a temporal convolution sees (Teepe et al. 2022, after Song et al. 2020)."""
 USED_HOPS = 3
-"""Slices of the adjacency that a graph convolution uses: joints 0, 1 and 2 limbs apart."""
+"""Slices of the adjacency that ResGCN's graph convolutions use: joints 0, 1 and 2 limbs apart."""
 WIDENING = 3
 """Outputs per input from which a training batch-norm is worked out from the input's moments."""
 DENSE_WIDTH = 1024
@@ -135,22 +135,23 @@ def conv_norm(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
 def graph_conv_norm(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, hops: Tensor) -> Tensor:
     """Graph convolution and batch-norm, (B, C_in, T, V) to (B, C_out, T, V).
 
-    The authors' order, a 1x1 convolution to 3 C_out channels and then the sum over neighbours, is
+    The authors' order, a 1x1 convolution to K C_out channels and then the sum over neighbours, is
     replaced by whichever equal product touches least memory.
 
     Args:
         x: activations.
-        conv: 1x1 convolution to 3 C_out channels, slice k in channels k C_out to (k + 1) C_out.
+        conv: 1x1 convolution to K C_out channels, slice k in channels k C_out to (k + 1) C_out.
         bn: over C_out channels.
-        hops: (3, V, V), what joint w takes from joint v at [k, v, w].
+        hops: (K, V, V), what joint w takes from joint v at [k, v, w].
     """
     assert conv.bias is not None
     channels, frames, joints = x.shape[1:]
-    weight = conv.weight.view(USED_HOPS, -1, channels)  # (3, C_out, C_in)
-    bias = conv.bias.view(USED_HOPS, -1)  # (3, C_out)
+    slices = hops.shape[0]
+    weight = conv.weight.view(slices, -1, channels)  # (K, C_out, C_in)
+    bias = conv.bias.view(slices, -1)  # (K, C_out)
     x = x.permute(0, 2, 3, 1)  # (B, T, V, C_in)
 
-    if USED_HOPS * (channels + 1) <= weight.shape[1]:
+    if slices * (channels + 1) <= weight.shape[1]:
         # Few inputs: sum over neighbours first. A constant channel takes the biases along.
         x = _gather(F.pad(x, (0, 1), value=1.0), hops)
         weight = torch.cat([weight, bias[..., None]], 2).transpose(0, 1).flatten(1)
@@ -174,7 +175,7 @@ def graph_conv_norm(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, hops: Tensor
 
 
 def _gather(x: Tensor, hops: Tensor) -> Tensor:
-    """Sums of ``x`` (B, T, V, C) over neighbours, (B, 3 C, T, V) with the slices outermost."""
+    """Sums of ``x`` (B, T, V, C) over neighbours, (B, K C, T, V) with the slices outermost."""
     joints = x.shape[2]
     matrix = hops.permute(2, 0, 1).reshape(-1, joints)  # rows ordered (w, k)
     return torch.matmul(matrix, x).view(*x.shape[:3], -1).permute(0, 3, 1, 2)

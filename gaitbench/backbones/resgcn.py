@@ -236,8 +236,8 @@ def parse_name(name: str) -> tuple[str, str, str]:
     attention = "" if parts[0] == "resgcn" else parts.pop(0)
     if parts[:1] != ["resgcn"] or len(parts) not in (2, 3):
         raise InputError(
-            f"network {name!r} is not of the form [attention-]resgcn-structure[-reduction],"
-            " such as resgcn-n21-r8 or pa-resgcn-b19"
+            f"network {name!r} is neither st-gcn nor of the form "
+            "[attention-]resgcn-structure[-reduction], such as resgcn-n21-r8 or pa-resgcn-b19"
         )
     structure, reduction = parts[1], parts[2] if len(parts) == 3 else "r1"
     for kind, value, known in (

@@ -1,6 +1,7 @@
 """The methods: one published method a file. The class names are what a YAML writes."""
 
 from gaitbench.methods.base import GaitMethod
+from gaitbench.methods.gaitgraph import GaitGraph
 from gaitbench.methods.gaitgraph2 import GaitGraph2
 
-__all__ = ["GaitGraph2", "GaitMethod"]
+__all__ = ["GaitGraph", "GaitGraph2", "GaitMethod"]

@@ -1,5 +1,6 @@
 """What every method shares: steps, optimiser, what is trained on and what is compared."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,12 +11,44 @@ from torch import Tensor, nn
 
 import gaitbench
 from gaitbench.batch import GaitBatch
+from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
 
 RISE, FALL = 25, 1e4
 """The peak of the one-cycle schedule over its first rate, and the first rate over the last."""
 
+OF_THE_RUN = ["tta", "skeleton", "num_subjects", "initial_weights"]
+"""Settings that are given by the data or chosen for a run: never stored in a checkpoint."""
+
 Views = tuple[Callable[[Tensor], Tensor], ...]
+
+logger = logging.getLogger(__name__)
+
+
+class OneCycle(torch.optim.lr_scheduler.OneCycleLR):
+    """A one-cycle schedule that may stop on its way and stay.
+
+    Args:
+        optimizer: whose rate and momentum are cycled.
+        peak: highest rate.
+        steps: of the whole cycle.
+        last: step whose rate is kept from there on.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, peak: float, steps: int, last: int
+    ) -> None:
+        self.last = last
+        super().__init__(optimizer, peak, steps, div_factor=RISE, final_div_factor=FALL)
+
+    def get_lr(self) -> Any:
+        """Rates of this step, one a parameter group; momentum is set on the way."""
+        now = self.last_epoch
+        self.last_epoch = min(now, self.last)
+        try:
+            return super().get_lr()
+        finally:
+            self.last_epoch = now
 
 
 class GaitMethod(pl.LightningModule):
@@ -26,12 +59,16 @@ class GaitMethod(pl.LightningModule):
 
     Args:
         skeleton: layout of the poses it takes; given by the dataset.
+        num_subjects: training subjects; given by the dataset.
         learning_rate: peak of the one-cycle schedule, which steps with every batch.
         weight_decay: decoupled for AdamW, L2 for Adam.
         optimizer: ``"adamw"`` or ``"adam"``.
         tta: in validation, test and prediction, also embed each of ``test_time_views`` and put
             the embeddings side by side, (B, D) becomes (B, (1 + views) D). It is a setting of the
             run and never stored in a checkpoint.
+        hold_rate_from: share of the training after which rate and momentum stay as they are.
+        initial_weights: checkpoint whose weights a training starts from, for a second stage. What
+            has no counterpart there starts fresh and is named. Never stored in a checkpoint.
     """
 
     loss: nn.Module
@@ -41,19 +78,56 @@ class GaitMethod(pl.LightningModule):
     def __init__(
         self,
         skeleton: str,
+        num_subjects: int,
         learning_rate: float,
         weight_decay: float,
         optimizer: Literal["adamw", "adam"],
         tta: bool,
+        hold_rate_from: float = 1.0,
+        initial_weights: str | None = None,
     ) -> None:
         super().__init__()
         if learning_rate < 0:
             raise InputError(f"model.learning_rate is {learning_rate}; give 0 or more")
+        if not 0 < hold_rate_from <= 1:
+            raise InputError(
+                f"model.hold_rate_from is {hold_rate_from}; give a share above 0, at most 1"
+            )
         self.skeleton = skeleton
+        self.num_subjects = num_subjects
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.optimizer = optimizer
         self.tta = tta
+        self.hold_rate_from = hold_rate_from
+        self.initial_weights = initial_weights
+
+    def setup(self, stage: str) -> None:
+        """Take over the initial weights, unless a training is being resumed.
+
+        Raises:
+            InputError: if none of them fits.
+        """
+        if stage != "fit" or not self.initial_weights or self.trainer.ckpt_path:
+            return
+        found = read_checkpoint(self.initial_weights)["state_dict"]
+        own = self.state_dict()
+        fitting = {
+            name: value
+            for name, value in found.items()
+            if name in own and own[name].shape == value.shape
+        }
+        fresh = [name for name in own if name not in fitting]
+        unused = [name for name in found if name not in fitting]
+        if not any(name in fitting for name, _ in self.named_parameters()):
+            raise InputError(
+                f"no weight in {self.initial_weights} fits this {type(self).__name__}; name "
+                "another checkpoint or give the model settings it was trained with"
+            )
+        self.load_state_dict(fitting, strict=False)
+        for names, fate in ((fresh, "start fresh"), (unused, "are not used")):
+            if names:
+                logger.warning("%s: %s %s", self.initial_weights, ", ".join(names), fate)
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embedding that is compared: (B, T, V, C) to (B, D), or wider with augmentation."""
@@ -106,30 +180,35 @@ class GaitMethod(pl.LightningModule):
 
         Source: authors' code of Teepe et al. 2022, arXiv 2204.07855: 30 % rise from a 25th of the
         peak, cosine down to a 250,000th, beta1 0.95 to 0.85 and back.
+
+        Raises:
+            InputError: if the run has no end.
         """
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
-        optimizer = kind(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = kind(
+            [p for p in self.parameters() if p.requires_grad],
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+        )
         steps = self.trainer.estimated_stepping_batches
         if not 0 < steps < float("inf"):
             raise InputError(
                 "a one-cycle schedule needs to know its end; give trainer.max_epochs or "
                 "trainer.max_steps above 0"
             )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.learning_rate,
-            total_steps=int(steps),
-            div_factor=RISE,
-            final_div_factor=FALL,
-        )
+        last = int(self.hold_rate_from * steps)
+        schedule = OneCycle(optimizer, self.learning_rate, int(steps), last)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down what is needed to judge whether the weights fit."""
+        """Write down what is needed to judge whether the weights fit, and how they were judged."""
+        data: Any = getattr(self._trainer, "datamodule", None)
         checkpoint["gaitbench"] = {
             "version": gaitbench.__version__,
             "method": type(self).__name__,
             "skeleton": self.skeleton,
+            "dataset": data and data.dataset,
+            "protocols": list(data.default_protocols) if data else [],
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -147,6 +226,11 @@ class GaitMethod(pl.LightningModule):
                 "give data of that skeleton or another checkpoint"
             )
         own, found = self.state_dict(), checkpoint["state_dict"]
+        if self._trainer is None or not self._trainer.training:
+            # a classifier is of no use here, and may have been sized for other people
+            for name in [name for name in found if name.startswith("loss.")]:
+                del found[name]
+            found |= {name: value for name, value in own.items() if name.startswith("loss.")}
         missing = [name for name in own if name not in found]
         extra = [name for name in found if name not in own]
         shapes = [

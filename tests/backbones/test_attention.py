@@ -51,3 +51,18 @@ def test_attention(kind: str, training: bool) -> None:
     torch.testing.assert_close(ours(x), expected, rtol=1e-9, atol=1e-10)
     for name, value in other.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_factors_are_read_on_the_way(kind: str) -> None:
+    """As drawing reads them: with a hook before the module, which changes nothing."""
+    torch.manual_seed(0)
+    att = ATTENTIONS[kind](8, COCO17).double().eval()
+    x, seen = torch.randn(3, 8, 6, 17, dtype=torch.float64), []
+    plain = att(x)
+    hook = att.register_forward_pre_hook(lambda module, given: seen.append(module.attend(*given)))
+    assert torch.equal(att(x), plain)
+    hook.remove()
+    (factors,) = seen
+    torch.testing.assert_close(factors, naive(kind, att, x), rtol=1e-9, atol=1e-10)
+    assert factors.expand_as(x).shape == x.shape

@@ -81,20 +81,23 @@ def test_conv_norm_is_convolution_then_norm(
 
 
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("slices", [3, 4])
 @pytest.mark.parametrize(("inputs", "outputs"), [(2, 16), (4, 4), (6, 210)])
-def test_graph_conv_is_sum_over_neighbours(training: bool, inputs: int, outputs: int) -> None:
+def test_graph_conv_is_sum_over_neighbours(
+    training: bool, slices: int, inputs: int, outputs: int
+) -> None:
     """The three orders of work (few inputs, few channels, many) give the naive sum."""
     torch.manual_seed(0)
-    conv = nn.Conv2d(inputs, 3 * outputs, 1).double()
+    conv = nn.Conv2d(inputs, slices * outputs, 1).double()
     bn, plain = twins(random_norm(outputs).train(training))
     plain.train(training)
-    hops = torch.rand(3, 5, 5, dtype=torch.float64, requires_grad=True)
+    hops = torch.rand(slices, 5, 5, dtype=torch.float64, requires_grad=True)
     x = activations(inputs)
 
     z = conv(x)
     naive = torch.stack(
         [
-            sum(z[:, k * outputs : (k + 1) * outputs] @ hops[k][:, w, None] for k in range(3))
+            sum(z[:, k * outputs : (k + 1) * outputs] @ hops[k][:, w, None] for k in range(slices))
             for w in range(5)
         ],
         -1,

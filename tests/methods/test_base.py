@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 import gaitbench
 from gaitbench.batch import GaitBatch
 from gaitbench.errors import InputError
-from gaitbench.methods.base import GaitMethod
+from gaitbench.methods.base import OF_THE_RUN, GaitMethod
 
 
 class Mean(GaitMethod):
@@ -16,8 +17,9 @@ class Mean(GaitMethod):
 
     def __init__(self, tta: bool = True, size: int = 4, **settings: Any) -> None:
         defaults = {"learning_rate": 0.005, "weight_decay": 1e-5, "optimizer": "adamw"}
-        super().__init__(**{"skeleton": "coco17", **defaults, **settings}, tta=tta)
-        self.save_hyperparameters(ignore=["tta", "skeleton"])
+        given = {"skeleton": "coco17", "num_subjects": 0, **defaults, **settings}
+        super().__init__(**given, tta=tta)
+        self.save_hyperparameters(ignore=OF_THE_RUN)
         torch.manual_seed(0)
         self.linear = nn.Linear(6, size)
         self.loss = Distance(1.0)
@@ -127,6 +129,85 @@ def test_one_cycle_of_200_epochs_of_11_steps() -> None:
     assert (momenta[0], momenta[659], momenta[-1]) == pytest.approx((0.95, 0.85, 0.95))
 
 
+def test_a_held_rate_is_that_of_the_reference() -> None:
+    """Weight averaging of 750 epochs threw the schedule away at epoch 599: 0.000952 from there."""
+    method = Mean(hold_rate_from=599 / 750)
+    optimizer, schedule = configured(method, 7500)
+    (group,) = optimizer.param_groups
+    rates, momenta = [], []
+    for step in range(7500):
+        rates.append(group["lr"])
+        momenta.append(group["betas"][0])
+        optimizer.step()
+        schedule.step() if step < 7499 else None
+    whole = configured(Mean(), 7500)[1]
+    assert rates[5990] == pytest.approx(0.000952, abs=1e-6)
+    assert set(rates[5990:]) == {rates[5990]}
+    assert set(momenta[5990:]) == {momenta[5990]}
+    assert rates[5989] > rates[5990] > whole.get_last_lr()[0]
+
+
+def test_frozen_weights_are_not_optimised() -> None:
+    method = Mean()
+    method.linear.bias.requires_grad_(False)
+    optimizer, _ = configured(method, 10)
+    assert [p is method.linear.weight for p in optimizer.param_groups[0]["params"]] == [True]
+
+
+def fitting(method: GaitMethod, resumed: str | None = None) -> GaitMethod:
+    method._trainer = SimpleNamespace(ckpt_path=resumed)  # type: ignore[assignment]
+    return method
+
+
+def written(path: Path, method: GaitMethod) -> str:
+    torch.save({**saved(method), "pytorch-lightning_version": "2.6.6"}, path)
+    return str(path)
+
+
+def test_a_second_stage_starts_from_the_first(tmp_path: Path) -> None:
+    first = Mean()
+    torch.nn.init.constant_(first.linear.weight, 0.25)
+    path = written(tmp_path / "first.ckpt", first)
+    second = fitting(Mean(initial_weights=path))
+    second.setup("test")
+    assert not torch.equal(second.linear.weight, first.linear.weight)
+    second.setup("fit")
+    assert torch.equal(second.linear.weight, first.linear.weight)
+    # what is resumed knows its own weights
+    resumed = fitting(Mean(initial_weights=path), resumed="last.ckpt")
+    resumed.setup("fit")
+    assert not torch.equal(resumed.linear.weight, first.linear.weight)
+    assert "initial_weights" not in second.hparams
+
+
+def test_initial_weights_that_do_not_fit_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Mean(size=5)
+    first.extra = nn.Linear(2, 2)
+    path = written(tmp_path / "first.ckpt", first)
+    with pytest.raises(InputError, match=r"no weight in .*first\.ckpt fits this Mean"):
+        fitting(Mean(initial_weights=path)).setup("fit")
+    second = fitting(Mean(initial_weights=path))
+    second.extra = nn.Linear(2, 2)
+    second.setup("fit")
+    assert torch.equal(second.extra.weight, first.extra.weight)
+    fresh, unused = caplog.messages
+    assert fresh == f"{path}: linear.weight, linear.bias start fresh"
+    assert unused == f"{path}: linear.weight, linear.bias are not used"
+
+
+def test_a_classifier_of_other_people_does_not_stand_in_the_way() -> None:
+    """Its loss may have been sized for other subjects: only a training needs it."""
+    trained, here = Mean(), Mean()
+    trained.loss, here.loss = nn.Linear(3, 7), nn.Linear(3, 2)
+    checkpoint = saved(trained)
+    here.on_load_checkpoint(checkpoint)
+    here.load_state_dict(checkpoint["state_dict"])
+    here._trainer = SimpleNamespace(training=True)  # type: ignore[assignment]
+    assert "loss.weight is (7, 3) there and (2, 3) here" in complaint(saved(trained), here)
+
+
 def test_optimisers_and_their_decay() -> None:
     adamw, _ = configured(Mean(weight_decay=0.25), 10)
     adam, _ = configured(Mean(optimizer="adam", weight_decay=0.0, learning_rate=0.1), 10)
@@ -150,6 +231,8 @@ def test_a_checkpoint_says_where_it_is_from_and_is_taken_back() -> None:
         "version": gaitbench.__version__,
         "method": "Mean",
         "skeleton": "coco17",
+        "dataset": None,
+        "protocols": [],
     }
     Mean(tta=False).on_load_checkpoint(checkpoint)
 
