@@ -18,6 +18,7 @@ TOOLS = {
     "evaluate": "judge saved embeddings again, without a model",
     "report-data": "say what is in a dataset and what is missing",
     "animate": "draw walks of a dataset as an animation",
+    "import-checkpoint": "make a published checkpoint one that `test` takes",
 }
 
 # errors of the system that mean that a file or folder cannot be written
@@ -29,7 +30,7 @@ def usage() -> str:
     lines = [
         "usage: gaitbench COMMAND ...",
         "",
-        *(f"  {name:<13}{text}" for name, text in {**RUNS, **TOOLS}.items()),
+        *(f"  {name:<19}{text}" for name, text in {**RUNS, **TOOLS}.items()),
         "",
         "gaitbench COMMAND --help tells more; gaitbench --version prints the version.",
         "Start: gaitbench synthesize casia-b data/walkers --subjects 20",

@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import os
-import pickle
 import re
 import sys
 import warnings
@@ -14,12 +13,13 @@ from typing import Any, NoReturn
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
-import torch
 import yaml
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_only
 
-from gaitbench import callbacks, datamodules, memory, methods
+from gaitbench import callbacks, datamodules, drawings, memory, methods
 from gaitbench.__main__ import guarded
+from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
 
 # told to developers of a LightningModule, of no use to somebody who runs one
@@ -38,10 +38,11 @@ QUIET = (
     "Experiment logs directory .* exists",
     "LightningCLI.s args parameter",
     "Total length of `list` across ranks is zero",
+    "You.re using the WeightAveraging callback, but loading a checkpoint outside",
 )
 
 # filled in by the other section: what a dataset must tell a method
-LINKED = ("skeleton",)
+LINKED = ("skeleton", "num_subjects")
 
 # what Lightning takes in place of a checkpoint's path
 CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
@@ -51,9 +52,10 @@ class GaitCLI(LightningCLI):
     """Lightning's command line with a dataset, a method, and what this project adds."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add evaluation and predictions, and link what the dataset tells the method."""
+        """Add evaluation, predictions and drawings; link what the dataset tells the method."""
         parser.add_lightning_class_args(callbacks.ProtocolEvaluation, "evaluation")
         parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
+        parser.add_lightning_class_args(drawings.ActivationDrawings, "draw")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         if self.datamodule_class is not datamodules.GaitDataModule:
@@ -70,27 +72,43 @@ class GaitCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line, with the settings that a checkpoint stores as defaults.
+        """Parse the command line, with the settings that the checkpoint stores among it.
 
         Since 2.5.5 Lightning lays a checkpoint's settings over what the user says, in silence. Here
-        they come first, as if they were the first ``--config``, so that whatever the user says
-        wins. A ``ckpt_path`` that stands in a YAML file adds no settings.
+        they stand where one can see their place: a training is the user's, so they come before all
+        that the user says. What is judged is the network that the checkpoint holds, so there they
+        come right after the last ``--config``, and a line names what they overrule.
         """
         assert isinstance(args, list)
-        check_configs(args)
-        settings = stored_settings(args)
-        if settings:
-            args = [args[0], "--config", json.dumps({"model": settings}), *args[1:]]
+        configs = read_configs(args)
+        self.stored_skeleton: str | None = None
+        path = checkpoint_path(args, configs)
+        if path:
+            content = read_checkpoint(path)
+            self.stored_skeleton = content.get("gaitbench", {}).get("skeleton")
+            settings = stored_settings(content, path)
+            place = 1
+            if args[0] == "fit":
+                refuse_resuming_nothing(content, path)
+            else:
+                place = after_configs(args)
+                tell_overruled(settings, configs, path)
+            if settings:
+                words = ["--config", json.dumps({"model": settings})]
+                args = [*args[:place], *words, *args[place:]]
         super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to judge a network that was never trained."""
+        """Refuse to judge a network that was never trained; give data the skeleton it knows."""
         command = self.config.subcommand
         if command != "fit" and not self.config[command].ckpt_path:
             raise InputError(
                 f"`{command}` needs a trained network; name one with --ckpt_path, such as "
                 "lightning_logs/version_0/checkpoints/last.ckpt"
             )
+        settings = self.config[command].data.init_args
+        if self.stored_skeleton and settings.skeleton is None:
+            settings.skeleton = self.stored_skeleton
 
     def instantiate_classes(self) -> None:
         """Build everything; what a class refuses comes out of the parser's wrapping unchanged."""
@@ -162,32 +180,62 @@ def given(args: list[str], *names: str) -> list[str]:
     return values
 
 
-def check_configs(args: list[str]) -> None:
-    """Refuse config files that are no YAML, by name and place, which the parser does not tell.
+def read_configs(args: list[str]) -> list[dict[str, Any]]:
+    """What the ``--config`` words say, in their order: files, or YAML itself.
 
     Raises:
-        InputError: naming file, line and column.
+        InputError: naming file, line and column of what is no YAML, which the parser does not tell.
     """
+    configs = []
     for name in given(args, "--config", "-c"):
-        if not Path(name).is_file():  # missing, which the parser tells, or YAML itself
-            continue
+        # a file that is missing is told by the parser
+        text = Path(name).read_bytes() if _is_file(name) else name
         try:
-            content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+            content = yaml.safe_load(text)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             mark = getattr(error, "problem_mark", None)
             place = f" line {mark.line + 1} column {mark.column + 1}" if mark else ""
             problem = getattr(error, "problem", None) or str(error)
             raise InputError(f"{name}{place}: {problem}; mend the YAML") from error
-        if not isinstance(content, dict):
+        if isinstance(content, dict):
+            configs.append(content)
+        elif text is not name:
             raise InputError(f"{name} holds no settings; expected lines such as `model: ...`")
+    return configs
 
 
-def stored_settings(args: list[str]) -> dict[str, Any]:
-    """Class and settings of the method in the checkpoint that ``args`` name, if they name one."""
-    path = next(iter(given(args, "--ckpt_path")[-1:]), None)
-    if path in CHECKPOINT_WORDS:
-        return {}
-    stored = read_checkpoint(Path(str(path))).get("hyper_parameters", {})
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # YAML itself may be too long for a file's name
+        return False
+
+
+def after_configs(args: list[str]) -> int:
+    """Where in ``args`` the last ``--config`` and its value end; 1 if there is none."""
+    place = 1
+    for i, word in enumerate(args):
+        if word in ("--config", "-c"):
+            place = i + 2
+        elif word.startswith(("--config=", "-c")):
+            place = i + 1
+    return place
+
+
+def checkpoint_path(args: list[str], configs: list[dict[str, Any]]) -> Path | None:
+    """The checkpoint's file that words or configs name; None if they name none."""
+    named = [config["ckpt_path"] for config in configs if config.get("ckpt_path")]
+    path = [None, *named, *given(args, "--ckpt_path")][-1]
+    return None if path in CHECKPOINT_WORDS else Path(str(path))
+
+
+def stored_settings(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Class and settings of the method in a checkpoint; nothing if it does not tell.
+
+    Raises:
+        InputError: if the method is unknown.
+    """
+    stored = content.get("hyper_parameters", {})
     if "_class_path" not in stored:
         return {}
     # a file from elsewhere must not choose what is imported
@@ -202,30 +250,37 @@ def stored_settings(args: list[str]) -> dict[str, Any]:
     return {"class_path": method, "init_args": settings}
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A Lightning checkpoint's content: tensors and plain data, nothing else is unpickled.
+def refuse_resuming_nothing(content: dict[str, Any], path: Path) -> None:
+    """A training goes on only from a checkpoint of one.
 
     Raises:
-        InputError: if there is none or it is something else.
+        InputError: if it holds weights alone, as an imported one does.
     """
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist; name a .ckpt file of a run")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        # torch advises to switch its safeguard off, at length
-        why = "it holds more than tensors" if "weights_only" in str(error) else "no torch file"
+    if "optimizer_states" not in content:
         raise InputError(
-            f"{path} is no checkpoint that can be read safely ({why}); name a .ckpt file that "
-            "`fit` has written"
-        ) from error
-    for name in ("state_dict", "pytorch-lightning_version"):
-        if not isinstance(content, dict) or name not in content:
-            raise InputError(
-                f"{path} is a torch file but no checkpoint: it lacks {name}; name a .ckpt file "
-                "that `fit` has written"
-            )
-    return dict(content)
+            f"{path} holds weights but no training that can go on; to start from its weights give "
+            "--model.initial_weights in place of --ckpt_path"
+        )
+
+
+def tell_overruled(settings: dict[str, Any], configs: list[dict[str, Any]], path: Path) -> None:
+    """Name in one line the method's settings that configs say differently from the checkpoint."""
+    said: dict[str, Any] = {}
+    for model in (config.get("model") for config in configs):
+        if isinstance(model, str):
+            model = {"class_path": model}
+        if isinstance(model, dict):
+            said |= model.get("init_args") or {}
+            if "class_path" in model:
+                said["method"] = str(model["class_path"]).rpartition(".")[2]
+    holds = {"method": settings.get("class_path"), **settings.get("init_args", {})}
+    overruled = [
+        f"{name} {value} (configs say {said[name]})"
+        for name, value in holds.items()
+        if name in said and said[name] != value
+    ]
+    if overruled:
+        rank_zero_only(print)(f"model settings of {path} hold: {', '.join(overruled)}")
 
 
 def main(

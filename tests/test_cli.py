@@ -12,7 +12,8 @@ import torch
 
 from gaitbench import synthetic
 from gaitbench.__main__ import run
-from gaitbench.cli import one_sentence, read_checkpoint, stored_settings
+from gaitbench.checkpoints import read_checkpoint
+from gaitbench.cli import after_configs, checkpoint_path, one_sentence, stored_settings
 from gaitbench.losses import PairContrastive
 from gaitbench.methods import GaitGraph2
 from tests.conftest import CONFIG, SMALL, Bench, newest_run
@@ -266,10 +267,85 @@ def test_checkpoint_brings_its_settings(bench: Bench, checkpoint: Path) -> None:
     )
 
 
-def test_users_settings_win_over_those_of_the_checkpoint(bench: Bench, checkpoint: Path) -> None:
-    used = settings_of(bench("test", f"--ckpt_path={checkpoint}", "--model.learning_rate=0.5"))
+def overruled(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if " hold: " in line]
+
+
+def test_training_is_the_users(bench: Bench, checkpoint: Path) -> None:
+    """Over the checkpoint's settings stand those of a config, and over these the words."""
+    used = settings_of(
+        bench(
+            "fit",
+            f"--ckpt_path={checkpoint}",
+            "--model.learning_rate=0.5",
+            "--trainer.max_epochs=3",
+        )
+    )
     assert used["learning_rate"] == 0.5
     assert used["temperature"] == 0.01  # said by the config
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_network_that_is_judged_is_the_checkpoints(
+    command: str, bench: Bench, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over a config's settings stand the checkpoint's, and over these the words."""
+    other = bench.out / "other.yaml"
+    other.write_text("model:\n  init_args:\n    backbone: resgcn-b15\n    tta: true\n")
+    more = (f"--config={other}", "--model.learning_rate=0.5")
+    used = settings_of(bench(command, *more, f"--ckpt_path={checkpoint}"))
+    assert (used["backbone"], used["temperature"], used["tta"]) == ("resgcn-n21-r8", 0.05, True)
+    assert used["learning_rate"] == 0.5
+    assert overruled(capsys) == [
+        f"model settings of {checkpoint} hold: backbone resgcn-n21-r8 (configs say resgcn-b15), "
+        "temperature 0.05 (configs say 0.01), learning_rate 0.002 (configs say 0.005)"
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_overruled(
+    bench: Bench, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = bench.words("test", f"--ckpt_path={checkpoint}")
+    saved = checkpoint.parents[1] / "config.yaml"
+    assert run([word.replace(str(CONFIG), str(saved)) for word in words]) == 0
+    assert overruled(capsys) == []
+
+
+def test_config_of_another_method_does_no_harm(
+    bench: Bench, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its class and what only that knows are replaced, without a word but the one line."""
+    other = bench.out / "other.yaml"
+    settings = {
+        "backbone": "resgcn-n39-r8",
+        "streams": "raw",
+        "test_time_flip": "time",
+        "tta": True,
+    }
+    model = {"class_path": "GaitGraph", "init_args": settings}
+    other.write_text(json.dumps({"model": model, "data": {"class_path": "CasiaB"}}))
+    words = bench.words("predict", f"--ckpt_path={checkpoint}")
+    assert run([word.replace(str(CONFIG), str(other)) for word in words]) == 0
+    shown = capsys.readouterr()
+    assert "test_time_flip" not in shown.err
+    assert "hold: method GaitGraph2 (configs say GaitGraph), backbone resgcn-n21-r8" in shown.out
+    used = settings_of(newest_run(bench.out))
+    assert used["streams"] == "branches"
+    assert used["tta"] is True
+    assert "test_time_flip" not in used
+    assert embeddings(newest_run(bench.out)).shape[1] == 3 * DIM
+
+
+def test_checkpoint_says_which_joints_it_takes(bench: Bench) -> None:
+    """Data of another layout are converted as in training, unless the user says otherwise."""
+    fitted = bench("fit", "--trainer.max_epochs=1", "--data.skeleton=openpose18")
+    ckpt = f"--ckpt_path={fitted}/checkpoints/last.ckpt"
+    found = bench("predict", ckpt)
+    import yaml
+
+    data = yaml.safe_load((found / "config.yaml").read_text())["data"]["init_args"]
+    assert data["skeleton"] == "openpose18"
+    assert embeddings(found).shape == (20, 3 * DIM)
 
 
 def test_training_can_go_on_for_longer(bench: Bench, checkpoint: Path) -> None:
@@ -321,16 +397,45 @@ def test_ckpt_path_of_a_yaml_loads_the_weights(bench: Bench, checkpoint: Path) -
     one = bench("predict", f"--config={named}")
     other = bench("predict", f"--ckpt_path={checkpoint}")
     assert np.array_equal(embeddings(one), embeddings(other))
+    assert settings_of(one)["temperature"] == 0.05
 
 
 def test_stored_settings_are_those_of_the_method(checkpoint: Path) -> None:
-    found = stored_settings(["test", "--ckpt_path", str(checkpoint)])
+    found = stored_settings(read_checkpoint(checkpoint), checkpoint)
     assert found["class_path"].rpartition(".")[2] == "GaitGraph2"
     assert found["init_args"]["learning_rate"] == 0.002
     assert not [name for name in found["init_args"] if name.startswith("_")]
-    assert stored_settings(["test", f"--ckpt_path={checkpoint}"]) == found
-    for words in (["fit"], ["test", "--ckpt_path", "best"], ["test", "--ckpt_path=last"]):
-        assert stored_settings(words) == {}
+    assert stored_settings({}, checkpoint) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "configs", "path"),
+    [
+        (["--ckpt_path", "a"], [{"ckpt_path": "b"}], "a"),
+        (["--ckpt_path=b", "--ckpt_path=a"], [], "a"),
+        ([], [{"ckpt_path": "b"}, {"ckpt_path": "a"}, {"model": {}}], "a"),
+        ([], [{"ckpt_path": None}], None),
+        (["--ckpt_path", "best"], [], None),
+        (["--ckpt_path=last"], [{"ckpt_path": "b"}], None),
+    ],
+)
+def test_checkpoint_is_that_which_the_parser_takes(
+    words: list[str], configs: list[dict[str, Any]], path: str | None
+) -> None:
+    assert checkpoint_path(["test", *words], configs) == (path and Path(path))
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["test", "--x=1"], 1),
+        (["test", "--config", "a", "--x=1"], 3),
+        (["test", "--x=1", "--config=a", "--y"], 3),
+        (["test", "-c", "a", "-cb", "--x"], 4),
+    ],
+)
+def test_place_after_the_configs(words: list[str], place: int) -> None:
+    assert after_configs(words) == place
 
 
 # --------------------------------------------------------------------------------------- learning

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import Bench
+from tests.goldens import unpacked
 
 Refused = Callable[[list[str]], str]
 
@@ -189,8 +190,8 @@ def _edited(checkpoint: Path, to: Path, change: Callable[[dict[str, Any]], Any])
     torch.save(content, to)
 
 
-def _other_skeleton(content: dict[str, Any]) -> None:
-    content["gaitbench"]["skeleton"] = "openpose18"
+def _unknown_skeleton(content: dict[str, Any]) -> None:
+    content["gaitbench"]["skeleton"] = "pose25"
 
 
 def _other_network(content: dict[str, Any]) -> None:
@@ -218,9 +219,17 @@ FAULTS: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         lambda ckpt, to: torch.save({"state_dict": torch.load(ckpt)["state_dict"]}, to),
         "bad.ckpt",
     ),
-    "other skeleton": (
-        lambda ckpt, to: _edited(ckpt, to, _other_skeleton),
-        "was trained on skeleton openpose18, the data are coco17",
+    "unknown skeleton": (
+        lambda ckpt, to: _edited(ckpt, to, _unknown_skeleton),
+        "skeleton 'pose25' is unknown",
+    ),
+    "weight that is none": (
+        lambda ckpt, to: _edited(ckpt, to, lambda content: content["state_dict"].update(w=[1])),
+        "is damaged: its weight w is no tensor",
+    ),
+    "list of settings": (
+        lambda ckpt, to: _edited(ckpt, to, lambda content: content.update(hyper_parameters=[1])),
+        "is damaged: its hyper_parameters is no table",
     ),
     "other network": (lambda ckpt, to: _edited(ckpt, to, _other_network), "does not fit this Gait"),
     "unknown method": (lambda ckpt, to: _edited(ckpt, to, _unknown_method), "Nonsense"),
@@ -235,6 +244,25 @@ def test_checkpoint(fault: str, bench: Bench, checkpoint: Path, refused: Refused
     assert message in refused(bench.words("test", f"--ckpt_path={bad}"))
     assert not (bench.out / "evil").exists()
     assert not list(bench.out.rglob("metrics.json"))
+
+
+def test_checkpoint_of_another_skeleton(bench: Bench, checkpoint: Path, refused: Refused) -> None:
+    words = bench.words("test", f"--ckpt_path={checkpoint}", "--data.skeleton=openpose18")
+    assert "was trained on skeleton coco17, the data are openpose18" in refused(words)
+
+
+def test_training_that_cannot_go_on(bench: Bench, checkpoint: Path, refused: Refused) -> None:
+    weights = bench.out / "weights.ckpt"
+    _edited(checkpoint, weights, lambda content: content.pop("optimizer_states"))
+    sentence = refused(bench.words("fit", f"--ckpt_path={weights}"))
+    assert "holds weights but no training that can go on" in sentence
+
+
+def test_published_checkpoint_before_its_import(bench: Bench, refused: Refused) -> None:
+    path = unpacked("gaitgraph1_casia_b.pth")
+    sentence = refused(bench.words("test", f"--ckpt_path={path}"))
+    assert "it holds more than tensors" in sentence
+    assert "goes through `gaitbench import-checkpoint` first" in sentence
 
 
 def test_checkpoint_of_other_settings(bench: Bench, checkpoint: Path, refused: Refused) -> None:

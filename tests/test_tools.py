@@ -97,6 +97,35 @@ def test_animate_draws_walks_side_by_side(walkers: Path, cache: Path, tmp_path: 
         assert animation.n_frames > 40  # of walks of 60 and more
 
 
+def test_tools_take_the_other_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Synthesize, report and draw OUMVLP-Pose, of either estimator, in either layout."""
+    out, cache = tmp_path / "people", tmp_path / "cache"
+    assert run(["synthesize", "oumvlp", str(out), "--subjects", "2"]) == 0
+    tree = out / "OUMVLP-Pose"
+    assert capsys.readouterr().out == f"2 synthetic walkers written to {tree}\n"
+    data = ["oumvlp", str(out), "--cache", str(cache)]
+    assert run(["report-data", *data, "--keypoints", "openpose", "--person", "largest"]) == 0
+    assert "| subjects | 2 |" in capsys.readouterr().out
+    assert run(["animate", *data, "--out", f"{tmp_path}/a.gif", "--walks", "00001-nm-00-090"]) == 0
+    words = ["--walks", "00002-nm-01-180", "--skeleton", "coco17", "--out", f"{tmp_path}/b.gif"]
+    assert run(["animate", *data, *words]) == 0
+    assert sorted(p.name.rpartition("-")[0] for p in cache.iterdir() if p.is_dir()) == [
+        "oumvlp-alphapose-first",
+        "oumvlp-openpose-largest",
+    ]
+    assert {"a.gif", "b.gif"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_synthesize_may_write_one_estimator(tmp_path: Path) -> None:
+    words = ["--subjects", "2", "--keypoints", "openpose"]
+    assert run(["synthesize", "oumvlp", str(tmp_path), *words]) == 0
+    tree = tmp_path / "OUMVLP-Pose"
+    assert sorted(p.name for p in tree.iterdir()) == ["ID_list.csv", "openpose"]
+    with pytest.raises(SystemExit) as stopped:
+        run(["synthesize", "casia-b", str(tmp_path), *words])
+    assert stopped.value.code == 2
+
+
 @pytest.mark.parametrize(
     ("walk", "message"),
     [
@@ -131,6 +160,11 @@ def test_animate_refuses_unknown_walks(
         (["synthesize", "casia-b", "{out}/file/x", "--subjects", "2"], "cannot be written"),
         (["report-data", "casia-b", "{out}/none.csv"], "none.csv does not exist"),
         (["animate", "casia-b", "{out}/none", "--out", "x.gif", "--walks", "w"], "does not exist"),
+        (["report-data", "oumvlp", "{out}/none"], "none"),
+        (
+            ["import-checkpoint", "gaitgraph", "{out}/none.pth", "{out}/x"],
+            "none.pth does not exist",
+        ),
     ],
 )
 def test_tools_refuse_in_one_sentence(
@@ -148,7 +182,10 @@ def test_tools_refuse_in_one_sentence(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["synthesize", "oumvlp", "out"], "argument dataset: invalid choice: 'oumvlp'"),
+        (["synthesize", "casia", "out"], "argument dataset: invalid choice: 'casia'"),
+        (["report-data", "casia-b", "x", "--person", "first"], "casia-b has no --person"),
+        (["report-data", "oumvlp", "x", "--keypoints", "alpha"], "invalid choice: 'alpha'"),
+        (["import-checkpoint", "gaitset", "a", "b"], "argument method: invalid choice: 'gaitset'"),
         (["synthesize", "casia-b", "out", "--subjects", "x"], "invalid int value: 'x'"),
         (["evaluate", "out"], "required: --protocol"),
         (["evaluate", "out", "--protocol", "p", "--distance", "far"], "invalid choice: 'far'"),
