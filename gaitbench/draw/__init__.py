@@ -1,0 +1,25 @@
+"""Figures and animations: walking stick figures, where a network looks, heat maps, curves.
+
+Figures are built on the Agg canvas without pyplot, so nothing global is touched and no display
+is needed; they are returned for the caller to change, and `save_figure` writes them.
+"""
+
+from gaitbench.draw.canvas import LEFT, MIDDLE, RIGHT, has_ffmpeg, save_figure
+from gaitbench.draw.charts import learning_curve, view_heat_map
+from gaitbench.draw.maps import animate_maps, draw_maps, map_summary
+from gaitbench.draw.poses import animate_poses, draw_poses
+
+__all__ = [
+    "LEFT",
+    "MIDDLE",
+    "RIGHT",
+    "animate_maps",
+    "animate_poses",
+    "draw_maps",
+    "draw_poses",
+    "has_ffmpeg",
+    "learning_curve",
+    "map_summary",
+    "save_figure",
+    "view_heat_map",
+]
