@@ -1,10 +1,14 @@
 """Train on real motion with several seeds, test, and draw the learning curves.
 
-    python benchmarks/real_motion.py ../shared/real --out results
+    python benchmarks/real_motion.py ../shared/real --out results --recipe pk
 
 For each seed it runs the commands of docs/results.md: `fit` on the motion-capture walks, `test` on
 their 22 unseen people, and `test` of the same checkpoint on PsyMo's ten people. Then it prints the
 figures as mean and standard deviation over seeds, and writes the curves.
+
+The recipes see the same number of walks in training, 600 batches of 128, in the one-branch form:
+``pk`` (P x K batches, noise of pose estimators), ``plain`` (as published: random batches, published
+augmentation and test-time views) and ``plus`` (what has since beaten it, put together).
 """
 
 import argparse
@@ -19,19 +23,26 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gaitbench.draw import learning_curve, save_figure
 
-CONFIGS = ("casia_b.yaml", "casia_b_pk.yaml")
+STEPS = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "600")
+RECIPES = {
+    "pk": (("casia_b.yaml", "casia_b_pk.yaml"), ()),
+    "plain": (("casia_b.yaml", "casia_b_concat.yaml"), ("--data.batch_size", "128", *STEPS)),
+    "plus": (("casia_b.yaml", "casia_b_concat.yaml", "casia_b_plus.yaml"), STEPS),
+}
 TESTS = {
     "mocap": ("mocap/pose_coco.csv.gz", ("casia_b.cross_view",)),
     "psymo10": ("psymo10/pose_coco.csv.gz", ("casia_b.first_walk",)),
 }
 
 
-def gaitbench(command: str, data: Path, out: Path, name: str, *settings: str) -> None:
+def gaitbench(recipe: str, command: str, data: Path, out: Path, name: str, *settings: str) -> None:
     """Run one command of the tool; its files go to ``out/name``."""
-    configs = [word for c in CONFIGS for word in ("--config", f"configs/gaitgraph2/{c}")]
+    names, changes = RECIPES[recipe]
+    configs = [word for c in names for word in ("--config", f"configs/gaitgraph2/{c}")]
     logger = ("TensorBoardLogger", "--trainer.logger.save_dir", str(out))
     place = ("--trainer.logger.name", "", "--trainer.logger.version", name)
-    words = [command, *configs, "--data.path", str(data), "--data.cache", str(out / "cache")]
+    words = [command, *configs, *changes, "--data.path", str(data)]
+    words += ["--data.cache", str(out / "cache")]
     run = [sys.executable, "-m", "gaitbench", *words, "--trainer.logger", *logger, *place]
     with (out / f"{name}.log").open("w") as log:
         subprocess.run([*run, *settings], check=True, stdout=log, stderr=subprocess.STDOUT)
@@ -42,14 +53,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real", type=Path, help="folder that holds mocap and psymo10")
     parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--recipe", choices=RECIPES, default="pk")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     curves, figures = {}, {}
     for seed in given.seeds:
-        start, run = time.perf_counter(), f"fit-{seed}"
+        start, run = time.perf_counter(), f"{given.recipe}-{seed}"
         seeded = ("--seed_everything", str(seed))
-        gaitbench("fit", given.real / TESTS["mocap"][0], given.out, run, *seeded)
+        gaitbench(given.recipe, "fit", given.real / TESTS["mocap"][0], given.out, run, *seeded)
         minutes = (time.perf_counter() - start) / 60
         events = EventAccumulator(str(given.out / run)).Reload()
         curves[f"seed {seed}"] = zip(
@@ -58,10 +70,9 @@ def main() -> None:
         for name, (table, protocols) in TESTS.items():
             checkpoint = str(given.out / run / "checkpoints" / "last.ckpt")
             chosen = ("--evaluation.protocols", json.dumps(protocols))
-            place = f"{name}-{seed}"
-            gaitbench(
-                "test", given.real / table, given.out, place, "--ckpt_path", checkpoint, *chosen
-            )
+            place = f"{run}-{name}"
+            words = ("--ckpt_path", checkpoint, *chosen)
+            gaitbench(given.recipe, "test", given.real / table, given.out, place, *words)
             found = json.loads((given.out / place / "metrics.json").read_text())
             for protocol, sets in found.items():
                 for probes, metrics in sets.items():
@@ -69,7 +80,10 @@ def main() -> None:
                         if metric in metrics:
                             key = (name, protocol, probes, metric)
                             figures.setdefault(key, []).append(100 * metrics[metric])
-        print(json.dumps({"seed": seed, "minutes_to_fit": round(minutes, 1)}), flush=True)
+        print(
+            json.dumps({"recipe": given.recipe, "seed": seed, "minutes_to_fit": round(minutes, 1)}),
+            flush=True,
+        )
     for (name, protocol, probes, metric), values in figures.items():
         line = {"data": name, "protocol": protocol, "probes": probes, "metric": metric}
         line["values"] = [round(value, 1) for value in values]
@@ -78,7 +92,7 @@ def main() -> None:
         print(json.dumps(line))
     series = {name: tuple(map(list, curve)) for name, curve in curves.items()}
     figure = learning_curve({"training loss": series}, "GaitGraph2 on mocap walks")
-    save_figure(figure, given.out / "learning_curve.png")
+    save_figure(figure, given.out / f"learning_curve-{given.recipe}.png")
 
 
 if __name__ == "__main__":

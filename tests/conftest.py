@@ -47,6 +47,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUMVLP-Pose of four training subjects (odd numbers) and four test subjects."""
+    return synthetic.synthesize_oumvlp(
+        tmp_path_factory.mktemp("tree"), 8, 0, views=(0, 90), keypoints=("alphapose", "openpose")
+    )
+
+
 def newest_run(out: Path) -> Path:
     """The run's folder that was made last in ``out``."""
     return max((out / "lightning_logs").iterdir(), key=lambda p: int(p.name.split("_")[1]))
