@@ -203,7 +203,7 @@ def import_checkpoint(args: Sequence[str]) -> None:
     content = read_published(given.source)
     published = recognise(content, given.source)
     method, unmatched = _method_of(published, given.method, given.source)
-    _write_checkpoint(given.target, method, content, published.origin, given.source)
+    _write_checkpoint(given.target, method, content, _dataset_of(published), given.source)
     settings = dict(method.hparams) | {"skeleton": method.skeleton}
     print(f"{given.source} is a checkpoint of {published.origin}; as {type(method).__name__}:")
     for name, value in settings.items():
@@ -211,7 +211,9 @@ def import_checkpoint(args: Sequence[str]) -> None:
     print(f"weights: {len(published.weights)}; unmatched keys: {', '.join(unmatched) or 'none'}")
     for remark in published.remarks:
         print(f"note: {remark}")
-    print(f"written to {given.target}; judge it with `gaitbench test --ckpt_path {given.target}`")
+    dataset = _dataset_of(published)
+    name = dataset.__name__ if dataset else "DATASET"
+    print(f"written to {given.target}; `gaitbench test --data {name} --ckpt_path {given.target}`")
 
 
 def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMethod, list[str]]":
@@ -259,13 +261,24 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
     return method, published.unmatched + [key for key in published.weights if key not in network]
 
 
+def _dataset_of(published: "Published") -> "type[GaitDataModule] | None":
+    """What a network was trained on: the authors had one dataset of each layout."""
+    from gaitbench import datamodules
+
+    known = {data.native_skeleton: data for data in datamodules.DATASETS}
+    return known.get(published.skeleton.name) if published.origin in AUTHORS else None
+
+
 def _write_checkpoint(
-    target: Path, method: "GaitMethod", content: Mapping[str, Any], origin: str, source: Path
+    target: Path,
+    method: "GaitMethod",
+    content: Mapping[str, Any],
+    dataset: "type[GaitDataModule] | None",
+    source: Path,
 ) -> None:
     """Write what Lightning would write of the method, and where its weights are from."""
     import torch
 
-    from gaitbench import datamodules
     from gaitbench.files import written_whole
 
     progress = {name: content.get(name) for name in ("epoch", "global_step")}
@@ -281,12 +294,9 @@ def _write_checkpoint(
         },
     }
     method.on_save_checkpoint(checkpoint)
-    # the authors had one dataset of each layout
-    datasets = datamodules.DATASETS if origin in AUTHORS else ()
-    for data in datasets:
-        if data.native_skeleton == method.skeleton:
-            checkpoint["gaitbench"]["dataset"] = data.dataset
-            checkpoint["gaitbench"]["protocols"] = list(data.default_protocols)
+    if dataset is not None:
+        checkpoint["gaitbench"]["dataset"] = dataset.dataset
+        checkpoint["gaitbench"]["protocols"] = list(dataset.default_protocols)
     with source.open("rb") as file:
         mark = hashlib.file_digest(file, "sha256").hexdigest()
     checkpoint["gaitbench"]["source"] = {"file": source.name, "sha256": mark}
