@@ -127,7 +127,8 @@ class GaitMethod(pl.LightningModule):
         self.load_state_dict(fitting, strict=False)
         for names, fate in ((fresh, "start fresh"), (unused, "are not used")):
             if names:
-                logger.warning("%s: %s %s", self.initial_weights, ", ".join(names), fate)
+                named = ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)
+                logger.warning("%s: %s %s", self.initial_weights, named, fate)
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embedding that is compared: (B, T, V, C) to (B, D), or wider with augmentation."""
