@@ -224,7 +224,7 @@ class GaitMethod(pl.LightningModule):
         if skeleton != self.skeleton:
             raise InputError(
                 f"the checkpoint was trained on skeleton {skeleton}, the data are {self.skeleton}; "
-                "give data of that skeleton or another checkpoint"
+                f"give data.skeleton {skeleton} or another checkpoint"
             )
         own, found = self.state_dict(), checkpoint["state_dict"]
         if self._trainer is None or not self._trainer.training:

@@ -252,8 +252,8 @@ def complaint(checkpoint: dict[str, Any], method: GaitMethod | None = None) -> s
 def test_a_checkpoint_of_another_skeleton_is_refused() -> None:
     # named before the shapes, which would differ too
     assert complaint(saved(Mean(skeleton="openpose18", size=3))) == (
-        "the checkpoint was trained on skeleton openpose18, the data are coco17; give data of that "
-        "skeleton or another checkpoint"
+        "the checkpoint was trained on skeleton openpose18, the data are coco17; give "
+        "data.skeleton openpose18 or another checkpoint"
     )
 
 
