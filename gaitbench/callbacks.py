@@ -178,6 +178,11 @@ class ProtocolEvaluation(EmbeddingCollector):
     ) -> dict[str, float]:
         """Evaluate; print and write unless this is a validation within training."""
         training = trainer.state.fn == "fit"
+        if not self._protocols:
+            if not training:
+                name = trainer.datamodule.dataset  # type: ignore[attr-defined]
+                print(f"nothing to judge: {name} has no protocol")
+            return {}
         evaluations = [
             evaluate(
                 embeddings,
@@ -238,7 +243,8 @@ def chosen_protocols(known: Any, names: list[str]) -> list[Protocol]:
     """
     for name in names:
         if name not in known:
-            raise InputError(f"protocol {name!r} is unknown; choose from {', '.join(known)}")
+            choice = f"choose from {', '.join(known)}" if known else "this dataset has none"
+            raise InputError(f"protocol {name!r} is unknown; {choice}")
     return [known[name] for name in names]
 
 

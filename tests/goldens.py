@@ -14,6 +14,7 @@ from torch import Tensor
 from gaitbench.skeleton import COCO17, OPENPOSE18
 
 GAITGRAPH = Path(__file__).parent / "golden" / "gaitgraph"
+GAITFORMER = GAITGRAPH.with_name("gaitformer")
 LAYOUTS = {"coco": COCO17, "oumvlp": OPENPOSE18}
 NUMBER = {"nm": 0, "bg": 1, "cl": 2}
 """Numbers of CASIA-B's conditions in the keys of sequences."""
@@ -27,9 +28,9 @@ def unpacked(name: str) -> Path:
     return path
 
 
-def golden(name: str) -> dict[str, Any]:
-    """All arrays of a golden file of GaitGraph."""
-    with np.load(GAITGRAPH / f"{name}.npz", allow_pickle=False) as file:
+def golden(name: str, folder: Path = GAITGRAPH) -> dict[str, Any]:
+    """All arrays of a golden file."""
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
         return dict(file)
 
 

@@ -1,7 +1,7 @@
 """What every dataset shares: store, splits, loaders, and transforms on the device."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,8 +109,9 @@ class GaitDataModule(pl.LightningDataModule):
     reader_version: ClassVar[int]
     native_skeleton: ClassVar[str]
     splits: ClassVar[Mapping[str, Split]] = {}  # those that no file has to be asked for
-    protocols: ClassVar[Mapping[str, Protocol]]
-    default_protocols: ClassVar[tuple[str, ...]]
+    flip_y: ClassVar[bool] = False  # methods see y upwards where stores hold it downwards
+    protocols: ClassVar[Mapping[str, Protocol]] = {}  # none where nobody is seen twice
+    default_protocols: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -201,6 +202,11 @@ class GaitDataModule(pl.LightningDataModule):
         return len(self.split.train)
 
     @property
+    def listed(self) -> Collection[str] | None:
+        """Subjects that a list beside the data names, which may disagree; None without one."""
+        return None if self.splits else (*self.split.train, *self.split.test)
+
+    @property
     def expected(self) -> Mapping[tuple[str, int], int]:
         """(condition, view) -> recordings that the publication names; empty if it names none."""
         return {}
@@ -258,9 +264,7 @@ class GaitDataModule(pl.LightningDataModule):
     def report(self) -> DataReport:
         """What is in the dataset and what is missing; written beside the store."""
         store = self.open_store()
-        # a list of subjects that lies beside the data may disagree with them
-        listed = None if self.splits else (*self.split.train, *self.split.test)
-        report = data_report(store, self.expected, self.frames, listed)
+        report = data_report(store, self.expected, self.frames, self.listed)
         report.write(store.path)
         return report
 
@@ -374,9 +378,12 @@ class GaitDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:
         """Poses as the method sees them, on the device that holds them.
 
-        In this order: layout converted, empty joints filled and, in training, varied.
+        In this order: y turned, layout converted, empty joints filled and, in training, varied.
         """
         frames, training = batch.frames, self.trainer is not None and self.trainer.training
+        if self.flip_y:
+            frames = frames.clone()
+            frames[..., 1].neg_()
         if self.layout != self.native_layout:
             frames = convert(frames, self.native_layout, self.layout)
         if self.fill_empty == "all" or (self.fill_empty == "test" and not training):

@@ -1,0 +1,286 @@
+"""FVG, Front-View Gait: 226 people who walk towards the camera, as poses.
+
+What: 2,856 videos of 1080 x 1920 pixels and about 10 seconds, filmed from the front in 2017 and
+2018. Subjects 1 to 147 came to session 1, subjects 148 to 226 to session 2, and twelve of the
+first (1, 2, 4, 7, 8, 12, 13, 17, 31, 40, 48, 77) again to session 3; each left 12 videos a
+session. They vary in walking speed, in what is carried (session 1), in clothes and in background
+(session 2).
+
+Where from: the videos from the Computer Vision Lab, Michigan State University. The poses are those
+that the authors of GaitFormer made of them and read; their format is simple enough to write.
+
+Licence: on request from the university, research only; not to be passed on.
+
+On disk: ``FVG-andy/data/annotations.csv`` with the columns ``file_name``, ``track_id`` (the
+subject), ``session_id`` (1 to 3) and ``run_id`` (the video, 1 to 12), and for each line a ``.npy``
+of (T, 18, 3): x, y and confidence in OpenPose's order. ``file_name`` counts from the folder that
+holds ``FVG-andy``, or from the table's own, as the authors' later programs have it. Coordinates
+are normalised already (as far as is known about the hips' middle, x by the width of the shoulders
+and y by the height from hips to neck) and y grows **upwards**, as networks of this family see it,
+so that nothing is flipped here. Which of two paired joints is the left one is uncertain: nobody's
+program says so, and the authors' later ones give OpenPose's right joints COCO's left ones.
+
+Splits: subjects 1 to 136 train and 137 to 226 test ("136/90"). GaitFormer's program counts places
+among the sorted subjects of the table instead and stops one short, so that the last of 226 takes
+no part ("136/89").
+
+Known gaps: all of session 3 trains. Of the test subjects eleven (137 to 147) have session 1, and
+the other 79 session 2, so carried bags are judged on eleven people.
+
+Citation: Zhang et al., "Gait recognition via disentangled representation learning", CVPR 2019,
+arXiv 1904.04925. Poses and protocols: Cosma and Radoi, "Learning gait representations with noisy
+multi-task learning", Sensors 22(18), 2022.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gaitbench.batch import Rows
+from gaitbench.datamodules.base import GaitDataModule, Split
+from gaitbench.errors import InputError
+from gaitbench.fvg import ANNOTATIONS, NUMBERS, SESSION_SUBJECTS, SUBJECTS, TRAIN_SUBJECTS
+from gaitbench.protocols import Protocol, Selection
+from gaitbench.readers.annotated import (
+    READER_VERSION,
+    Annotated,
+    Kind,
+    annotated_fingerprint,
+    find_annotated,
+    read_annotated,
+    read_annotations,
+)
+from gaitbench.skeleton import OPENPOSE18
+from gaitbench.store import StoreWriter
+
+COLUMNS: Mapping[str, Kind] = MappingProxyType(
+    {"track_id": "subject", "session_id": "integer", "run_id": "integer"}
+)
+"""Columns of the published table beside ``file_name``."""
+
+
+def _videos(session: int, numbers: Iterable[int]) -> tuple[str, ...]:
+    """Their names in the column ``recording``."""
+    return tuple(f"{session}-{number:02d}" for number in numbers)
+
+
+# Sets of videos out of several sessions, which the columns condition and number cannot tell.
+FIRST, SECOND = _videos(1, [2]), _videos(2, [2])
+SPEEDS = _videos(1, range(4, 10)) + _videos(2, range(4, 7))
+
+
+def _protocol(name: str, what: str, gallery: Iterable[str], probes: Iterable[str]) -> Protocol:
+    of_probes: Selection = {"recording": tuple(probes)}
+    return Protocol(
+        id=f"fvg.{name.lower()}",
+        description=f"As GaitFormer: {what}; L1 distance of unit vectors; mean over probes.",
+        gallery={"recording": tuple(gallery)},
+        probes={name: of_probes},
+        gallery_views="pooled",
+        exclude_same_view=False,
+        unmatched="wrong",
+        distance="l1",
+    )
+
+
+WS = _protocol(
+    "WS",
+    "gallery video 2 of sessions 1 and 2; probes videos 4-9 of session 1 and 4-6 of session 2",
+    FIRST + SECOND,
+    SPEEDS,
+)
+"""Walking speed.
+
+Gallery: video 2 of sessions 1 and 2. Probes: videos 4 to 9 of session 1 and 4 to 6 of session 2.
+Excluded: nothing. Distance: L1 of vectors of unit length. Means: over the probes. A probe whose
+subject is not in the gallery counts as wrong, as in GaitFormer's program (Cosma and Radoi, 2022);
+so do the others below.
+"""
+
+CB = _protocol(
+    "CB", "gallery video 2 of session 1; probes videos 10-12 of session 1",
+    FIRST, _videos(1, range(10, 13)),
+)  # fmt: skip
+"""Carried bag. Gallery: video 2 of session 1. Probes: videos 10 to 12 of session 1. Else as WS."""
+
+CL = _protocol(
+    "CL", "gallery video 2 of session 2; probes videos 7-9 of session 2",
+    SECOND, _videos(2, range(7, 10)),
+)  # fmt: skip
+"""Other clothes. Gallery: video 2 of session 2. Probes: videos 7 to 9 of session 2. Else as WS."""
+
+CBG = _protocol(
+    "CBG", "gallery video 2 of session 2; probes videos 10-12 of session 2",
+    SECOND, _videos(2, range(10, 13)),
+)  # fmt: skip
+"""Cluttered background. Gallery: video 2 of session 2. Probes: videos 10 to 12 of session 2. Else
+as WS."""
+
+ALL = _protocol(
+    "ALL",
+    "gallery video 2 of sessions 1 and 2; probes those of WS and all videos of session 3, to which "
+    "only training subjects came as published, so that this equals WS",
+    FIRST + SECOND,
+    SPEEDS + _videos(3, NUMBERS),
+)
+"""What GaitFormer's program calls all. Gallery: as WS. Probes: those of WS and all of session 3.
+
+The probes of CB, CL and CBG are **not** among them. And as all who came to session 3 are training
+subjects, in the dataset as published it **equals WS**; it differs only where test subjects of
+other data have a session 3.
+"""
+
+PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for protocol in (WS, CB, CL, CBG, ALL)}
+"""By id. GaitFormer's program chooses checkpoints by the mean of the five."""
+
+EXPECTED = MappingProxyType(
+    {
+        (f"session{session}", 0): len(subjects) * len(NUMBERS)
+        for session, subjects in SESSION_SUBJECTS.items()
+    }
+)
+"""(condition, view) -> videos of the whole dataset."""
+
+
+class FVG(GaitDataModule):
+    """FVG: 226 people seen from the front, 12 videos a session, as OpenPose's 18 joints.
+
+    This module's docstring says where the data come from and what is known to be missing.
+
+    Args:
+        path: the folder that holds ``FVG-andy``, the one with the table in it, or the table.
+        split: training and test subjects. ``136/90`` tells them by their numbers. ``136/89`` is
+            as GaitFormer's program has it: by place among the sorted subjects of the table, of
+            which the 226th takes no part.
+        frames: frames of a window.
+        fraction: share of each training subject's sequences that is trained on, as GaitFormer's
+            experiments with little data have it: the nearest whole number of them, but at least
+            one. A larger share of the same seed holds the smaller one.
+        fraction_seed: which of them these are.
+        on_error: ``raise`` stops at the first file that is missing or damaged, ``skip`` leaves
+            such sequences out and counts them.
+        settings: see :class:`GaitDataModule`.
+    """
+
+    dataset = "fvg"
+    native_skeleton = OPENPOSE18.name
+    units = "normalised, y up, confidence"
+    reader_version = READER_VERSION
+    protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
+    default_protocols = ("fvg.ws", "fvg.cb", "fvg.cl", "fvg.cbg")  # and ALL equals WS
+
+    def __init__(
+        self,
+        path: str = "data/FVG",
+        split: Literal["136/90", "136/89"] = "136/90",
+        frames: int = 48,
+        fraction: float = 1.0,
+        fraction_seed: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        **settings: Any,
+    ) -> None:
+        super().__init__(path, split, frames, **settings)
+        if not 0 < fraction <= 1:
+            raise InputError(f"data.fraction is {fraction}; give a share above 0, at most 1")
+        self.fraction = fraction
+        self.fraction_seed = fraction_seed
+        self.on_error = on_error
+
+    def find_split(self, name: str) -> Split:
+        """Subjects by number, or for ``136/89`` by place in the table.
+
+        Raises:
+            InputError: if the name is another, or the table is not there or not as published.
+        """
+        train = len(TRAIN_SUBJECTS)
+        if name == "136/90":
+            return Split(TRAIN_SUBJECTS, SUBJECTS[train:])
+        if name == "136/89":
+            found = tuple(sorted(set(self.to_table(read_annotations(self.source))["subject"])))
+            return Split(found[:train], found[train : len(SUBJECTS) - 1])
+        raise InputError(f"data.split {name!r} is unknown; choose one of 136/90, 136/89")
+
+    @property
+    def expected(self) -> Mapping[tuple[str, int], int]:
+        """Those of all subjects."""
+        return EXPECTED
+
+    @property
+    def source(self) -> Annotated:
+        """The table, and where its files are.
+
+        Raises:
+            InputError: if there is no table.
+        """
+        return find_annotated(self.path, ANNOTATIONS, COLUMNS, upwards=True)
+
+    @property
+    def store_settings(self) -> Mapping[str, Any]:
+        """Whether faulty sequences may be absent."""
+        return {"on_error": self.on_error}
+
+    def store_key(self) -> str:
+        """Fingerprint of the table and of the folders of its files."""
+        return annotated_fingerprint(
+            self.source,
+            skeleton=self.native_skeleton,
+            reader=self.reader_version,
+            **self.store_settings,
+        )
+
+    def read(self, writer: StoreWriter) -> None:
+        """Read the files; what was read of them is kept until the store is finished."""
+        keep = self.cache / f".{self.store_name}.parts"
+        read_annotated(self.source, self.to_table, self.on_error, writer, keep)
+
+    def to_table(self, annotations: pd.DataFrame) -> pd.DataFrame:
+        """Columns of the store, made of those of the published table.
+
+        Subjects are written as ``001``, so that their order is that of their numbers.
+
+        Raises:
+            InputError: if a session or video has another number than the dataset's.
+        """
+        session, number = annotations["session_id"], annotations["run_id"]
+        for column, known in (("session_id", [*SESSION_SUBJECTS]), ("run_id", [*NUMBERS])):
+            wrong = ~annotations[column].isin(known).to_numpy(bool)
+            if wrong.any():
+                first = annotations.iloc[int(np.flatnonzero(wrong)[0])]
+                raise InputError(
+                    f"{self.source.annotations} line {first['line']}: {column} is "
+                    f"{first[column]}, expected {known[0]} to {known[-1]}; mend or remove the line"
+                )
+        return pd.DataFrame(
+            {
+                "subject": annotations["track_id"].str.zfill(len(SUBJECTS[-1])),
+                "condition": "session" + session.astype(str),
+                "number": number.astype(np.int64),
+                "view": np.zeros(len(annotations), np.int64),
+                "recording": session.astype(str) + "-" + number.astype(str).str.zfill(2),
+            }
+        )
+
+    def setup(self, stage: str) -> None:
+        """As for any dataset, but only a ``fraction`` of each training subject's sequences."""
+        super().setup(stage)
+        rows = self.rows["train"]
+        self.rows["train"] = rows[
+            _share(self.subject_codes[rows], self.fraction, self.fraction_seed)
+        ]
+
+
+def _share(subject: Rows, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose a share of each subject's rows, (N,) of (N,)."""
+    drawn = np.random.default_rng(seed).permutation(len(subject))
+    order = np.lexsort((drawn, subject))
+    _, first, place, count = np.unique(
+        subject[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    wanted = np.maximum(1, np.rint(fraction * count))
+    chosen = np.zeros(len(subject), bool)
+    chosen[order] = np.arange(len(subject)) - first[place] < wanted[place]
+    return chosen
