@@ -32,8 +32,16 @@ class Dataset(NamedTuple):
     options: Mapping[str, Sequence[str]]
 
 
+ON_ERROR = ("raise", "skip")
 DATASETS = {
     "casia-b": Dataset("CasiaB", "synthesize_casia_b", "001-nm-01-090", {}),
+    "densegait": Dataset(
+        "DenseGait",
+        "synthesize_densegait",
+        "1-walk-0-0",
+        {"part": ("train", "validation"), "on_error": ON_ERROR},
+    ),
+    "fvg": Dataset("FVG", "synthesize_fvg", "001-session1-02-000", {"on_error": ON_ERROR}),
     "oumvlp": Dataset(
         "OumvlpPose",
         "synthesize_oumvlp",
@@ -70,7 +78,13 @@ def synthesize(args: Sequence[str]) -> None:
     parser = _parser("synthesize", "Write synthetic walkers in the format of a real dataset.")
     parser.add_argument("dataset", choices=list(DATASETS))
     parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--subjects", type=int, default=20, help="people, at least 2 (default 20)")
+    parser.add_argument(
+        "--subjects",
+        type=int,
+        default=20,
+        help="people, at least 2 (default 20); of densegait tracklets, each of another person, and "
+        "a fifth as many for validation",
+    )
     parser.add_argument("--seed", type=int, default=0, help="other seed, other people (default 0)")
     parser.add_argument(
         "--keypoints", choices=oumvlp.KEYPOINTS, help="of oumvlp, one estimator (default both)"
@@ -178,9 +192,17 @@ def animate(args: Sequence[str]) -> None:
             raise InputError(f"{given.path} has no walk {walk}; see `gaitbench report-data`")
         start, length = int(row["start"].iloc[0]), int(row["length"].iloc[0])
         pose = torch.tensor(store.frames[start : start + length])
-        poses.append(convert(pose, data.native_layout, data.layout).numpy())
+        pose = convert(pose, data.native_layout, data.layout)
+        poses.append((pose * torch.tensor(_paper(data.units))).numpy())
     animate_poses(poses, data.layout, given.out, given.walks, follow=True)
     print(f"written to {given.out}")
+
+
+def _paper(units: str) -> tuple[float, float, float]:
+    """Factors of x, y and confidence that make poses in a store's units fit for drawing."""
+    # seen from the front, shoulders are about 0.77 of neck to pelvis apart (Drillis and Contini)
+    wide = 0.77 if units.startswith("normalised") else 1.0
+    return wide, -1.0 if "y up" in units else 1.0, 1.0
 
 
 def import_checkpoint(args: Sequence[str]) -> None:
@@ -262,11 +284,11 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
 
 
 def _dataset_of(published: "Published") -> "type[GaitDataModule] | None":
-    """What a network was trained on: the authors had one dataset of each layout."""
+    """What a network was trained on: GaitGraph's authors had one dataset of each layout."""
     from gaitbench import datamodules
 
-    known = {data.native_skeleton: data for data in datamodules.DATASETS}
-    return known.get(published.skeleton.name) if published.origin in AUTHORS else None
+    known = {17: datamodules.CasiaB, 18: datamodules.OumvlpPose}
+    return known[published.skeleton.num_joints] if published.origin in AUTHORS else None
 
 
 def _write_checkpoint(

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from gaitbench import tools
 from gaitbench.__main__ import run
 from tests.conftest import Bench
 
@@ -116,6 +117,52 @@ def test_tools_take_the_other_dataset(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {"a.gif", "b.gif"} <= {p.name for p in tmp_path.iterdir()}
 
 
+def test_tools_take_densegait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Synthesize, report and draw both of its tables, and leave out what is missing if told so."""
+    assert run(["synthesize", "densegait", str(tmp_path), "--subjects", "10"]) == 0
+    tree, cache = tmp_path / "DenseGait", tmp_path / "cache"
+    assert capsys.readouterr().out == f"10 synthetic walkers written to {tree}\n"
+    data = ["densegait", str(tree), "--cache", str(cache)]
+    for part, count in (("train", 10), ("validation", 2)):
+        assert run(["report-data", *data, "--part", part]) == 0
+        assert f"| sequences | {count} |" in capsys.readouterr().out
+    words = ["--walks", "1-walk-0-0", "10-walk-0-0", "--out", f"{tmp_path}/a.gif"]
+    assert run(["animate", *data, *words]) == 0
+    assert (tmp_path / "a.gif").exists()
+    (tree / "data-2.02" / "poses" / "00003.npy").unlink()
+    assert run(["report-data", *data]) == 2
+    assert "line 4: data-2.02/poses/00003.npy is not there" in capsys.readouterr().err
+    assert run(["report-data", *data, "--on_error", "skip"]) == 0
+    assert "| sequences | 9 |" in capsys.readouterr().out
+
+
+def test_tools_take_fvg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["synthesize", "fvg", str(tmp_path), "--subjects", "3"]) == 0
+    tree = tmp_path / "FVG"
+    assert capsys.readouterr().out == f"3 synthetic walkers written to {tree}\n"
+    data = ["fvg", str(tree), "--cache", str(tmp_path / "cache")]
+    assert run(["report-data", *data]) == 0
+    assert "| subjects | 3 |" in capsys.readouterr().out
+    walks = ["--walks", "001-session3-02-000", "137-session1-10-000"]
+    assert run(["animate", *data, *walks, "--out", f"{tmp_path}/a.gif"]) == 0
+    assert run(["animate", *data, "--walks", "1-2", "--out", f"{tmp_path}/b.gif"]) == 2
+    assert "'1-2' is not of the form 001-session1-02-000" in capsys.readouterr().err
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames > 40
+
+
+@pytest.mark.parametrize(
+    ("units", "factors"),
+    [
+        ("pixels, confidence", (1, 1, 1)),
+        ("normalised, y up, confidence", (0.77, -1, 1)),
+        ("normalised, y down, confidence", (0.77, 1, 1)),
+    ],
+)
+def test_people_are_drawn_upright(units: str, factors: tuple[float, float, float]) -> None:
+    assert tools._paper(units) == factors
+
+
 def test_synthesize_may_write_one_estimator(tmp_path: Path) -> None:
     words = ["--subjects", "2", "--keypoints", "openpose"]
     assert run(["synthesize", "oumvlp", str(tmp_path), *words]) == 0
@@ -157,6 +204,8 @@ def test_animate_refuses_unknown_walks(
     [
         (["synthesize", "casia-b", "{out}", "--subjects", "1"], "subjects is 1"),
         (["synthesize", "casia-b", "{out}", "--subjects", "125"], "subjects is 125"),
+        (["synthesize", "densegait", "{out}", "--subjects", "1"], "subjects is 1"),
+        (["synthesize", "fvg", "{out}", "--subjects", "227"], "subjects is 227"),
         (["synthesize", "casia-b", "{out}/file/x", "--subjects", "2"], "cannot be written"),
         (["report-data", "casia-b", "{out}/none.csv"], "none.csv does not exist"),
         (["animate", "casia-b", "{out}/none", "--out", "x.gif", "--walks", "w"], "does not exist"),
@@ -184,6 +233,9 @@ def test_tools_refuse_in_one_sentence(
     [
         (["synthesize", "casia", "out"], "argument dataset: invalid choice: 'casia'"),
         (["report-data", "casia-b", "x", "--person", "first"], "casia-b has no --person"),
+        (["report-data", "fvg", "x", "--part", "train"], "fvg has no --part"),
+        (["synthesize", "fvg", "x", "--keypoints", "openpose"], "fvg has no --keypoints"),
+        (["report-data", "densegait", "x", "--part", "test"], "invalid choice: 'test'"),
         (["report-data", "oumvlp", "x", "--keypoints", "alpha"], "invalid choice: 'alpha'"),
         (["import-checkpoint", "gaitset", "a", "b"], "argument method: invalid choice: 'gaitset'"),
         (["synthesize", "casia-b", "out", "--subjects", "x"], "invalid int value: 'x'"),

@@ -7,6 +7,8 @@ makes of them in `cameras`, and a file for each data set that writes it as its o
 
 from gaitbench.synthetic.cameras import Camera, Detector, detect, project
 from gaitbench.synthetic.casia_b import casia_b_subjects, synthesize_casia_b
+from gaitbench.synthetic.densegait import synthesize_densegait
+from gaitbench.synthetic.fvg import fvg_subjects, synthesize_fvg
 from gaitbench.synthetic.oumvlp import synthesize_oumvlp
 from gaitbench.synthetic.people import JOINTS, Subject, joints_of, walk
 
@@ -17,9 +19,12 @@ __all__ = [
     "Subject",
     "casia_b_subjects",
     "detect",
+    "fvg_subjects",
     "joints_of",
     "project",
     "synthesize_casia_b",
+    "synthesize_densegait",
+    "synthesize_fvg",
     "synthesize_oumvlp",
     "walk",
 ]

@@ -1,10 +1,7 @@
 """Invented people in the format of OUMVLP-Pose: a tree of JSON files."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +15,7 @@ from gaitbench.oumvlp import FOLDER, ID_LIST, IMAGE, KEYPOINTS, NUMBERS, SUBJECT
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.synthetic.cameras import Camera, Detector, detect
 from gaitbench.synthetic.people import Array, Subject, walk
+from gaitbench.synthetic.trees import tree_written_whole
 
 # How far apart joints are (people are some 280 px tall) and how high in the image they lie follow
 # the statistics that the published network was trained on.
@@ -77,32 +75,13 @@ def synthesize_oumvlp(
             f"its split need one; choose 2 to {len(SUBJECTS)}"
         )
     tree = Path(out) / FOLDER
-    with _tree_written_whole(tree) as beside:
+    with tree_written_whole(tree) as beside:
         names = SUBJECTS[:subjects]
         _write_id_list(beside / ID_LIST, names)
         for name in names:
             for folder, recording in _recordings(name, seed, keypoints, views, detectors):
                 _write_recording(beside / folder, recording)
     return tree
-
-
-@contextmanager
-def _tree_written_whole(tree: Path) -> Iterator[Path]:
-    """A folder to write to, moved to ``tree`` once the block ends well and removed otherwise."""
-    if tree.exists():
-        raise InputError(f"{tree} is there already; name another folder, or remove it first")
-    beside = tree.with_name(f".{tree.name}.{os.getpid()}")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        beside.rename(tree)
-    except OSError as error:
-        raise InputError(
-            f"{tree} cannot be written: {error.strerror or error}; free the disk, mend the "
-            "permissions or name another folder"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _write_id_list(path: Path, names: Sequence[str]) -> None:

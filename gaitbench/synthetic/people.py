@@ -220,6 +220,13 @@ def _varied(
     return np.concatenate([series[:1] + rng.normal(0, offset), series[1:] * scale])
 
 
+def scaled(
+    series: NDArray[np.complex128], swing: float = 1, mean: float = 0
+) -> NDArray[np.complex128]:
+    """Curves (..., harmonics) with ``swing`` times the amplitude and ``mean`` added."""
+    return np.concatenate([series[..., :1] + mean, series[..., 1:] * swing], axis=-1)
+
+
 def _this_walk(gait: Gait, rng: np.random.Generator, change: float) -> Gait:
     """The same gait as it comes out on one occasion; ``change`` 1 is everyday variation."""
 
@@ -251,23 +258,20 @@ def _dressed(subject: Subject, gait: Gait, condition: str, rng: np.random.Genera
     """
     sided, central = dict(gait.sided), dict(gait.central)
 
-    def scale(series: NDArray[np.complex128], swing: float, mean: float) -> NDArray[np.complex128]:
-        return np.concatenate([series[:1] + mean, series[1:] * swing])
-
     if condition == "bg":
         side = subject.bag_side
         held = float(rng.normal(0, 4))
         for name, swing, mean in (("shoulder", 0.3, 3 + held), ("elbow", 0.4, 22 + 2 * held)):
             arms = sided[name].copy()
-            arms[side] = scale(arms[side], swing, mean)
+            arms[side] = scaled(arms[side], swing, mean)
             sided[name] = arms
-        central["trunk_lean"] = scale(central["trunk_lean"], 1, 2.5)
+        central["trunk_lean"] = scaled(central["trunk_lean"], mean=2.5)
         # the trunk leans away from the bag; a positive list is to the left
-        central["trunk_list"] = scale(central["trunk_list"], 1, 2.5 if side == 1 else -2.5)
+        central["trunk_list"] = scaled(central["trunk_list"], mean=2.5 if side == 1 else -2.5)
         return replace(gait, sided=sided, central=central)
     if condition == "cl":
         for name, swing in (("hip", 0.94), ("knee", 0.97), ("shoulder", 0.75)):
-            sided[name] = np.stack([scale(side, swing, 0) for side in sided[name]])
+            sided[name] = scaled(sided[name], swing)
         return replace(gait, sided=sided, central=central, arm_spread=gait.arm_spread + 4)
     return gait
 
