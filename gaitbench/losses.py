@@ -1,5 +1,6 @@
 """Losses of embeddings and subjects, put together from pytorch-metric-learning."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -169,3 +170,98 @@ class TwoViewContrastive(nn.Module):
         """Scalar loss of unit vectors (B, D) of subjects (B,)."""
         loss: Tensor = self.factor * self.loss(embedding, subject)
         return loss
+
+
+class SupCon(nn.Module):
+    """Supervised contrastive loss in the form of its authors' program, with its epsilon.
+
+    With s_ij = f_i . f_j / temperature, l_ij = s_ij - max over all a of s_ia (itself among them,
+    held fixed in the gradient) and positives P(i) of the same subject,
+    l_i = -temperature / base_temperature times the mean over p in P(i) of
+    (l_ip - log(epsilon + sum over a != i of exp(l_ia))); the loss is the mean of all l_i. A vector
+    without a positive counts 0.
+
+    Beside unit vectors the epsilon stands for one more negative at cosine
+    1 + temperature log(epsilon): 0.986 at temperature 0.001 and epsilon 1e-6. Negatives farther
+    off than this are not pushed away, and positives nearer than this are not pulled. An epsilon of
+    0 gives the loss of the equation, as :class:`TwoViewContrastive` has it.
+
+    Args:
+        temperature: of the softmax.
+        base_temperature: by which the loss is scaled.
+        epsilon: within the logarithm.
+
+    Source: Khosla et al. 2020, arXiv 2004.11362, equation 2; epsilon and base temperature as in
+    GaitFormer's program (Cosma and Radoi 2022, doi 10.3390/s22186803).
+    """
+
+    def __init__(
+        self, temperature: float, base_temperature: float = 0.07, epsilon: float = 1e-6
+    ) -> None:
+        for name, value in (("temperature", temperature), ("base_temperature", base_temperature)):
+            if value <= 0:
+                raise InputError(f"{name} is {value}; give more than 0")
+        if epsilon < 0:
+            raise InputError(f"epsilon is {epsilon}; give 0 or more")
+        super().__init__()
+        self.temperature = temperature
+        self.base_temperature = base_temperature
+        self.epsilon = epsilon
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of unit vectors (B, D) of subjects (B,)."""
+        logits = _logits(embedding, self.temperature)
+        logits = logits - logits.detach().amax(dim=1, keepdim=True)
+        itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        total = logits.masked_fill(itself, -torch.inf).logsumexp(dim=1, keepdim=True)
+        if self.epsilon:
+            total = torch.logaddexp(total, torch.full_like(total, math.log(self.epsilon)))
+        positive = (subject[:, None] == subject) & ~itself
+        sums = torch.where(positive, logits - total, 0).sum(dim=1)
+        factor = self.temperature / self.base_temperature
+        return -factor * (sums / positive.sum(dim=1).clamp(min=1)).mean()
+
+
+class SimCLR(nn.Module):
+    """Cross-entropy of picking a vector's other view among all other vectors of the batch.
+
+    Rows 2 i and 2 i + 1 are the two views of a sequence; vectors are scaled to unit length. Who the
+    subjects are does not matter: other sequences of the same person are told apart too.
+
+    Args:
+        temperature: of the softmax.
+
+    Source: Chen et al. 2020, arXiv 2002.05709, equation 1.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        if temperature <= 0:
+            raise InputError(f"temperature is {temperature}; give more than 0")
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of vectors (2 B, D); ``subject`` is not looked at.
+
+        Raises:
+            InputError: if their number is odd.
+        """
+        if len(embedding) % 2:
+            raise InputError(
+                f"SimCLR compares two views of each sequence, found {len(embedding)} windows; give "
+                "data.train_windows 2"
+            )
+        logits = _logits(F.normalize(embedding, eps=1e-12), self.temperature)
+        logits = logits.clone().fill_diagonal_(-torch.inf)
+        other = torch.arange(len(logits), device=logits.device) ^ 1
+        return F.cross_entropy(logits, other)
+
+
+def _logits(embedding: Tensor, temperature: float) -> Tensor:
+    """Dot products (B, B) over the temperature, in float32 at least.
+
+    Cosines of less precision would be lost at temperatures such as 0.001.
+    """
+    with torch.autocast(embedding.device.type, enabled=False):
+        embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+        return embedding @ embedding.mT / temperature

@@ -31,6 +31,8 @@ def words(bench: Bench, tree: Path) -> Callable[..., list[str]]:
         given = [command, *(f"--config={c}" for c in layers(config)), *bench.here, *SMALL]
         if "oumvlp" in config.name:
             given.append(f"--data.path={tree}")
+        if config.parent.name == "gaitformer":
+            given.append("--model.period=8")  # its windows have that of SMALL
         return given
 
     return line

@@ -11,6 +11,8 @@ from gaitbench.errors import InputError
 from gaitbench.losses import (
     Classification,
     PairContrastive,
+    SimCLR,
+    SupCon,
     SupervisedContrastive,
     Triplet,
     TwoViewContrastive,
@@ -162,3 +164,106 @@ def test_two_view_loss_against_loops() -> None:
         )
     found = TwoViewContrastive(0.1)(unit, torch.tensor(subject))
     assert float(found) == pytest.approx(np.mean(terms) * 0.1 / 0.07, rel=1e-6)
+
+
+def views(seed: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors near each other, two a sequence, some people with two sequences."""
+    torch.manual_seed(seed)
+    embedding = torch.randn(1, 6) + 0.3 * torch.randn(12, 6).double()
+    return F.normalize(embedding), torch.tensor([0, 1, 2, 0, 3, 1]).repeat_interleave(2)
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-2, 0.0])
+@pytest.mark.parametrize("temperature", [0.001, 0.01, 0.1, 1.0])
+def test_supcon_with_epsilon_against_loops(temperature: float, epsilon: float) -> None:
+    """Value, and the gradient through the loops, in which the maximum stands still."""
+    unit, subject = views()
+    unit.requires_grad_()
+    terms = []
+    for i in range(12):
+        s = [unit[i] @ unit[j] / temperature for j in range(12)]
+        greatest = max(x.item() for x in s)
+        total = sum(torch.exp(s[k] - greatest) for k in range(12) if k != i) + epsilon
+        terms += [
+            torch.stack(
+                [
+                    torch.log(total) - (s[j] - greatest)
+                    for j in range(12)
+                    if j != i and subject[j] == subject[i]
+                ]
+            ).mean()
+        ]
+    expected = temperature / 0.05 * torch.stack(terms).mean()
+    found = SupCon(temperature, 0.05, epsilon)(unit, subject)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    ours, theirs = (torch.autograd.grad(loss, unit)[0] for loss in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9)
+
+
+def test_supcon_without_epsilon_is_the_two_view_loss() -> None:
+    unit, subject = views()
+    found = SupCon(0.07, epsilon=0.0)(unit, subject)
+    torch.testing.assert_close(found, TwoViewContrastive(0.07)(unit, subject))
+
+
+def test_the_epsilon_leaves_far_negatives_alone() -> None:
+    """Published settings: a negative at cosine 0.95, nearer than the positive at 0.9, is let be."""
+    angles = torch.acos(torch.tensor([1.0, 0.9, 0.95], dtype=torch.float64))
+    angles[2] *= -1  # on the other side, far from the positive
+    unit = torch.stack((angles.cos(), angles.sin()), dim=1)
+    pushed = {}
+    for epsilon in (1e-6, 0.0):
+        leaf = unit.clone().requires_grad_()
+        SupCon(0.001, epsilon=epsilon)(leaf, torch.tensor([0, 0, 1])).backward()
+        pushed[epsilon] = float(leaf.grad[2].abs().max())
+    assert pushed[1e-6] < 1e-12
+    assert pushed[0.0] > 1
+
+
+def test_supcon_counts_a_vector_without_positive_as_nothing() -> None:
+    unit, subject = views()
+    alone = torch.cat((subject[:-1], torch.tensor([9])))
+    found = SupCon(0.1)(unit[[0, 1, -1]], alone[[0, 1, -1]])
+    pair = [SupCon(0.1)(unit[[0, 1, -1]].roll(k, 0), alone[[0, 1, -1]].roll(k)) for k in (1, 2)]
+    assert all(torch.isfinite(x) and torch.isclose(x, found) for x in pair)
+    assert SupCon(0.1)(unit[:3], torch.arange(3)) == 0
+
+
+@pytest.mark.parametrize("temperature", [0.001, 0.1])
+def test_simclr_against_loops(temperature: float) -> None:
+    torch.manual_seed(6)
+    embedding = torch.randn(8, 5, dtype=torch.float64)
+    unit = embedding / embedding.norm(dim=1, keepdim=True)
+    terms = []
+    for i in range(8):
+        other = i + 1 if i % 2 == 0 else i - 1
+        s = np.array([float(unit[i] @ u) / temperature for u in unit])
+        rest = np.delete(s, i)
+        terms.append(np.log(np.exp(rest - rest.max()).sum()) + rest.max() - s[other])
+    found = SimCLR(temperature)(embedding, torch.zeros(8))
+    assert float(found) == pytest.approx(np.mean(terms), rel=1e-9)
+    with pytest.raises(InputError, match=r"found 7 windows; give data.train_windows 2"):
+        SimCLR(temperature)(embedding[:7], torch.zeros(7))
+
+
+@pytest.mark.parametrize("loss", [SupCon(0.01), SimCLR(0.01)], ids=["supcon", "simclr"])
+def test_cosines_are_not_rounded_under_autocast(loss: torch.nn.Module) -> None:
+    unit, subject = views()
+    unit = unit.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(unit, subject)
+    torch.testing.assert_close(found, loss(unit, subject))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SupCon(0.0), "temperature is 0.0; give more than 0"),
+        (lambda: SupCon(0.1, base_temperature=0.0), "base_temperature is 0.0; give more than 0"),
+        (lambda: SupCon(0.1, epsilon=-1.0), "epsilon is -1.0; give 0 or more"),
+        (lambda: SimCLR(-1.0), "temperature is -1.0; give more than 0"),
+    ],
+)
+def test_settings_of_view_losses_are_checked(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make()

@@ -1,11 +1,15 @@
-"""Networks: streams (B, T, V, S, C) in, embeddings (B, D) and a feature map out."""
+"""Networks: streams (B, T, V, S, C) in, embeddings (B, D) and a feature map out.
 
+GaitFormer's takes the frames themselves and has three outputs, see :class:`PoseTransformer`.
+"""
+
+from gaitbench.backbones.gaitformer import PoseTransformer
 from gaitbench.backbones.resgcn import ResGCN
 from gaitbench.backbones.stgcn import STGCN
 from gaitbench.errors import InputError
 from gaitbench.skeleton import Skeleton
 
-__all__ = ["STGCN", "ResGCN", "graph_network"]
+__all__ = ["STGCN", "PoseTransformer", "ResGCN", "graph_network"]
 
 
 def graph_network(

@@ -1,7 +1,8 @@
 """The methods: one published method a file. The class names are what a YAML writes."""
 
 from gaitbench.methods.base import GaitMethod
+from gaitbench.methods.gaitformer import GaitFormer
 from gaitbench.methods.gaitgraph import GaitGraph
 from gaitbench.methods.gaitgraph2 import GaitGraph2
 
-__all__ = ["GaitGraph", "GaitGraph2", "GaitMethod"]
+__all__ = ["GaitFormer", "GaitGraph", "GaitGraph2", "GaitMethod"]

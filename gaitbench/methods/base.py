@@ -13,9 +13,7 @@ import gaitbench
 from gaitbench.batch import GaitBatch
 from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
-
-RISE, FALL = 25, 1e4
-"""The peak of the one-cycle schedule over its first rate, and the first rate over the last."""
+from gaitbench.schedules import FALL, RISE, OneCycle
 
 OF_THE_RUN = ["tta", "skeleton", "num_subjects", "initial_weights"]
 """Settings that are given by the data or chosen for a run: never stored in a checkpoint."""
@@ -23,32 +21,6 @@ OF_THE_RUN = ["tta", "skeleton", "num_subjects", "initial_weights"]
 Views = tuple[Callable[[Tensor], Tensor], ...]
 
 logger = logging.getLogger(__name__)
-
-
-class OneCycle(torch.optim.lr_scheduler.OneCycleLR):
-    """A one-cycle schedule that may stop on its way and stay.
-
-    Args:
-        optimizer: whose rate and momentum are cycled.
-        peak: highest rate.
-        steps: of the whole cycle.
-        last: step whose rate is kept from there on.
-    """
-
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, peak: float, steps: int, last: int
-    ) -> None:
-        self.last = last
-        super().__init__(optimizer, peak, steps, div_factor=RISE, final_div_factor=FALL)
-
-    def get_lr(self) -> Any:
-        """Rates of this step, one a parameter group; momentum is set on the way."""
-        now = self.last_epoch
-        self.last_epoch = min(now, self.last)
-        try:
-            return super().get_lr()
-        finally:
-            self.last_epoch = now
 
 
 class GaitMethod(pl.LightningModule):
@@ -177,7 +149,21 @@ class GaitMethod(pl.LightningModule):
         return self.test_step(batch, batch_idx)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW or Adam under a one-cycle schedule that steps with every batch.
+        """AdamW or Adam under a schedule that steps with every batch."""
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
+        optimizer = kind(
+            [p for p in self.parameters() if p.requires_grad],
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+        )
+        schedule = self.schedule(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """The one-cycle schedule; a method that was published with another gives its own.
+
+        Its place must follow from ``last_epoch`` and its settings, which a resumed training takes
+        from the user.
 
         Source: authors' code of Teepe et al. 2022, arXiv 2204.07855: 30 % rise from a 25th of the
         peak, cosine down to a 250,000th, beta1 0.95 to 0.85 and back.
@@ -185,12 +171,6 @@ class GaitMethod(pl.LightningModule):
         Raises:
             InputError: if the run has no end.
         """
-        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
-        optimizer = kind(
-            [p for p in self.parameters() if p.requires_grad],
-            lr=self.learning_rate,
-            weight_decay=self.weight_decay,
-        )
         steps = self.trainer.estimated_stepping_batches
         if not 0 < steps < float("inf"):
             raise InputError(
@@ -198,8 +178,7 @@ class GaitMethod(pl.LightningModule):
                 "trainer.max_steps above 0"
             )
         last = int(self.hold_rate_from * steps)
-        schedule = OneCycle(optimizer, self.learning_rate, int(steps), last)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return OneCycle(optimizer, self.learning_rate, int(steps), last)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what is needed to judge whether the weights fit, and how they were judged."""
