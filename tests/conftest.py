@@ -55,6 +55,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DenseGait of twelve tracks."""
+    return synthetic.synthesize_densegait(tmp_path_factory.mktemp("tracks"), 12, 0)
+
+
 def newest_run(out: Path) -> Path:
     """The run's folder that was made last in ``out``."""
     return max((out / "lightning_logs").iterdir(), key=lambda p: int(p.name.split("_")[1]))

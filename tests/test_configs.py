@@ -24,13 +24,14 @@ def layers(config: Path) -> list[Path]:
 
 
 @pytest.fixture
-def words(bench: Bench, tree: Path) -> Callable[..., list[str]]:
+def words(bench: Bench, tree: Path, tracks: Path) -> Callable[..., list[str]]:
     """The command line of a run of a config on small data."""
 
     def line(config: Path, command: str = "fit") -> list[str]:
         given = [command, *(f"--config={c}" for c in layers(config)), *bench.here, *SMALL]
-        if "oumvlp" in config.name:
-            given.append(f"--data.path={tree}")
+        for name, path in {"oumvlp": tree, "densegait": tracks}.items():
+            if name in config.name:
+                given.append(f"--data.path={path}")
         if config.parent.name == "gaitformer":
             given.append("--model.period=8")  # its windows have that of SMALL
         return given
