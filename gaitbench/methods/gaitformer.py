@@ -52,9 +52,11 @@ class GaitFormer(GaitMethod):
         dropout: everywhere in the transformer.
         readout: ``first`` token, as the published program, or ``mean`` over all, as the published
             figure.
-        normalize: ``pelvis`` puts the middle of the hips at the origin and scales each frame, see
-            :func:`pelvis_normalized`; ``none`` is for poses that are already like that.
-        flip_y: turn y upwards, as the network shall see it: right for pixels.
+        normalize: what is done to poses in pixels: ``pelvis`` puts the middle of the hips at the
+            origin and scales each frame, see :func:`pelvis_normalized`; ``none`` leaves them.
+        pixels: whether poses are in pixels, y down, and so to be normalised and turned upwards; as
+            the units of the data say if not given. It is never stored in a checkpoint, so that a
+            network trained on one kind can be tested on the other.
         contrast: ``supcon``, or ``simclr``, which tells every sequence from every other.
         temperature: of the loss.
         base_temperature: of :class:`gaitbench.losses.SupCon`.
@@ -84,7 +86,7 @@ class GaitFormer(GaitMethod):
         dropout: float = 0.1,
         readout: Literal["first", "mean"] = "first",
         normalize: Literal["none", "pelvis"] = "pelvis",
-        flip_y: bool = True,
+        pixels: bool | None = None,
         contrast: Literal["supcon", "simclr"] = "supcon",
         temperature: float = 0.001,
         base_temperature: float = 0.07,
@@ -110,10 +112,11 @@ class GaitFormer(GaitMethod):
             tta=tta,
             **settings,
         )
-        self.save_hyperparameters(ignore=OF_THE_RUN)
+        self.save_hyperparameters(ignore=[*OF_THE_RUN, "pixels"])
         self.period = period
         self.normalize = normalize
-        self.flip_y = flip_y
+        self.pixels = pixels
+        self.in_pixels = pixels is not False
         self.contrast = contrast
         self.phases = list(phases)
         self.backbone = PoseTransformer(
@@ -137,12 +140,15 @@ class GaitFormer(GaitMethod):
         self.test_time_views = (lambda frames: frames.flip(1),)
 
     def setup(self, stage: str) -> None:
-        """See :class:`GaitMethod`; refuse SimCLR of anything but two windows a sequence.
+        """See :class:`GaitMethod`; look at the data's units and at their windows a sequence.
 
         Raises:
-            InputError: if there are more or fewer, or if no initial weight fits.
+            InputError: if SimCLR gets more or fewer than two, or if no initial weight fits.
         """
-        windows = getattr(getattr(self._trainer, "datamodule", None), "train_windows", 2)
+        data = getattr(self._trainer, "datamodule", None)
+        if self.pixels is None and data is not None:
+            self.in_pixels = data.units.startswith("pixels")
+        windows = getattr(data, "train_windows", 2)
         if stage == "fit" and self.contrast == "simclr" and windows != 2:
             raise InputError(
                 f"model.contrast simclr compares two windows of each sequence, data.train_windows "
@@ -161,12 +167,12 @@ class GaitFormer(GaitMethod):
                 f"this GaitFormer takes windows of {self.period} frames, found {frames.shape[1]}; "
                 f"give data.frames {self.period} or train one with another model.period"
             )
+        if not self.in_pixels:
+            return frames
         if self.normalize == "pelvis":
             frames = pelvis_normalized(frames)
-        if self.flip_y:
-            x, y, confidence = frames.unbind(-1)
-            frames = torch.stack((x, -y, confidence), dim=-1)
-        return frames
+        x, y, confidence = frames.unbind(-1)
+        return torch.stack((x, -y, confidence), dim=-1)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Poses (B, T, 18, 3) to representations (B, D) of unit length."""

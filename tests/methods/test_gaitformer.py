@@ -86,14 +86,22 @@ def test_shoulders_seen_from_the_side_do_not_blow_up_a_walk() -> None:
 
 
 @pytest.mark.parametrize("normalize", ["none", "pelvis"])
-@pytest.mark.parametrize("flip_y", [False, True])
-def test_what_the_network_sees(normalize: str, flip_y: bool) -> None:
+@pytest.mark.parametrize("units", ["pixels, confidence", "normalised, y up, confidence"])
+@pytest.mark.parametrize("pixels", [None, True, False])
+def test_what_the_network_sees(normalize: str, units: str, pixels: bool | None) -> None:
+    """Pixels are normalised and turned upwards; whether they are pixels, the data say."""
+    method = tiny(normalize=normalize, pixels=pixels)
+    method._trainer = SimpleNamespace(datamodule=SimpleNamespace(units=units), ckpt_path=None)
+    method.setup("test")
     frames = walks()
-    expected = pelvis_normalized(frames) if normalize == "pelvis" else frames.clone()
-    expected[..., 1] *= -1 if flip_y else 1
+    expected = frames.clone()
+    if pixels or (pixels is None and units.startswith("pixels")):
+        expected = pelvis_normalized(frames) if normalize == "pelvis" else expected
+        expected[..., 1] *= -1
     given = frames.clone()
-    assert torch.equal(tiny(normalize=normalize, flip_y=flip_y).network_input(given), expected)
+    assert torch.equal(method.network_input(given), expected)
     assert torch.equal(given, frames)
+    assert "pixels" not in method.hparams
 
 
 def test_a_representation_is_compared_and_a_projection_is_trained() -> None:
@@ -174,7 +182,7 @@ def test_other_layouts_and_windows_are_refused() -> None:
 def test_simclr_needs_two_windows_a_sequence() -> None:
     method = tiny(contrast="simclr")
     assert isinstance(method.loss, SimCLR)
-    data = SimpleNamespace(train_windows=1)
+    data = SimpleNamespace(train_windows=1, units="pixels, confidence")
     method._trainer = SimpleNamespace(ckpt_path=None, datamodule=data)  # type: ignore[assignment]
     with pytest.raises(InputError, match=r"data.train_windows is 1; give 2"):
         method.setup("fit")
