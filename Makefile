@@ -28,6 +28,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/store.py --folder data/benchmark
 	$(BIN)/python benchmarks/oumvlp_tree.py
+	$(BIN)/python benchmarks/annotated.py
 	$(BIN)/python benchmarks/loader.py
 	for batch in 128 768; do for threads in 1 2; do for plain in "" --plain; do \
 		$(BIN)/python benchmarks/train_step.py --mode 1x15 --batch $$batch --threads $$threads $$plain; \
