@@ -40,20 +40,17 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from gaitbench.datamodules.base import GaitDataModule, Split
+from gaitbench.datamodules.annotated import AnnotatedDataModule
+from gaitbench.datamodules.base import Split
 from gaitbench.densegait import ANNOTATIONS, VALIDATION, attribute_names
 from gaitbench.errors import InputError
 from gaitbench.readers.annotated import (
-    READER_VERSION,
     Annotated,
     Kind,
-    annotated_fingerprint,
     find_annotated,
-    read_annotated,
     read_annotations,
 )
 from gaitbench.skeleton import OPENPOSE18
-from gaitbench.store import StoreWriter
 
 PARTS = MappingProxyType({"train": ANNOTATIONS, "validation": VALIDATION})
 TRACK: Mapping[str, Kind] = MappingProxyType({"track_id": "subject"})
@@ -63,7 +60,7 @@ COLUMNS: Mapping[str, Kind] = MappingProxyType(
 """Columns of the published tables beside ``file_name``."""
 
 
-class DenseGait(GaitDataModule):
+class DenseGait(AnnotatedDataModule):
     """DenseGait: 217,954 anonymous tracks with soft attributes, as OpenPose's 18 joints.
 
     This module's docstring says where the data come from and what is known to be missing. The
@@ -88,7 +85,6 @@ class DenseGait(GaitDataModule):
     native_skeleton = OPENPOSE18.name
     units = "normalised, y down, confidence"
     flip_y = True
-    reader_version = READER_VERSION
 
     def __init__(
         self,
@@ -169,19 +165,10 @@ class DenseGait(GaitDataModule):
         """Which table the store was read from, and whether tracks may be absent."""
         return {"part": self.part, "on_error": self.on_error}
 
-    def store_key(self) -> str:
-        """Fingerprint of the table and of the folders of its files."""
-        return annotated_fingerprint(
-            self.source,
-            skeleton=self.native_skeleton,
-            reader=self.reader_version,
-            **self.store_settings,
-        )
-
-    def read(self, writer: StoreWriter) -> None:
-        """Read the files; what was read of them is kept until the store is finished."""
-        keep = self.cache / f".{self.store_name}.parts"
-        read_annotated(self.source, _to_table, self.on_error, writer, keep)
+    def to_table(self, annotations: pd.DataFrame) -> pd.DataFrame:
+        """Each track a person who walks once; the attributes under their published names."""
+        names = {"subject": annotations["track_id"], "condition": "walk", "number": 0, "view": 0}
+        return pd.DataFrame(names).join(annotations[list(attribute_names())])
 
     def setup(self, stage: str) -> None:
         """Open the store and sort its tracks, without a Python object for each of them."""
@@ -199,9 +186,3 @@ class DenseGait(GaitDataModule):
         parts = {"train": train, "validate": validate, "test": kept, "all": kept}
         self.rows = {name: np.flatnonzero(part) for name, part in parts.items()}
         self.subject_codes = code
-
-
-def _to_table(annotations: pd.DataFrame) -> pd.DataFrame:
-    """Columns of the store of those of a published table."""
-    names = {"subject": annotations["track_id"], "condition": "walk", "number": 0, "view": 0}
-    return pd.DataFrame(names).join(annotations[list(attribute_names())])

@@ -41,21 +41,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gaitbench.batch import Rows
-from gaitbench.datamodules.base import GaitDataModule, Split
+from gaitbench.datamodules.annotated import AnnotatedDataModule
+from gaitbench.datamodules.base import Split
 from gaitbench.errors import InputError
 from gaitbench.fvg import ANNOTATIONS, NUMBERS, SESSION_SUBJECTS, SUBJECTS, TRAIN_SUBJECTS
 from gaitbench.protocols import Protocol, Selection
 from gaitbench.readers.annotated import (
-    READER_VERSION,
     Annotated,
     Kind,
-    annotated_fingerprint,
     find_annotated,
-    read_annotated,
     read_annotations,
 )
 from gaitbench.skeleton import OPENPOSE18
-from gaitbench.store import StoreWriter
 
 COLUMNS: Mapping[str, Kind] = MappingProxyType(
     {"track_id": "subject", "session_id": "integer", "run_id": "integer"}
@@ -146,7 +143,7 @@ EXPECTED = MappingProxyType(
 """(condition, view) -> videos of the whole dataset."""
 
 
-class FVG(GaitDataModule):
+class FVG(AnnotatedDataModule):
     """FVG: 226 people seen from the front, 12 videos a session, as OpenPose's 18 joints.
 
     This module's docstring says where the data come from and what is known to be missing.
@@ -169,7 +166,6 @@ class FVG(GaitDataModule):
     dataset = "fvg"
     native_skeleton = OPENPOSE18.name
     units = "normalised, y up, confidence"
-    reader_version = READER_VERSION
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     default_protocols = ("fvg.ws", "fvg.cb", "fvg.cl", "fvg.cbg")  # and ALL equals WS
 
@@ -222,20 +218,6 @@ class FVG(GaitDataModule):
     def store_settings(self) -> Mapping[str, Any]:
         """Whether faulty sequences may be absent."""
         return {"on_error": self.on_error}
-
-    def store_key(self) -> str:
-        """Fingerprint of the table and of the folders of its files."""
-        return annotated_fingerprint(
-            self.source,
-            skeleton=self.native_skeleton,
-            reader=self.reader_version,
-            **self.store_settings,
-        )
-
-    def read(self, writer: StoreWriter) -> None:
-        """Read the files; what was read of them is kept until the store is finished."""
-        keep = self.cache / f".{self.store_name}.parts"
-        read_annotated(self.source, self.to_table, self.on_error, writer, keep)
 
     def to_table(self, annotations: pd.DataFrame) -> pd.DataFrame:
         """Columns of the store, made of those of the published table.
