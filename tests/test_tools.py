@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gaitbench import tools
 from gaitbench.__main__ import run
+from gaitbench.tools import animate
 from tests.conftest import Bench
 
 
@@ -160,7 +160,7 @@ def test_tools_take_fvg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_people_are_drawn_upright(units: str, factors: tuple[float, float, float]) -> None:
-    assert tools._paper(units) == factors
+    assert animate._paper(units) == factors
 
 
 def test_synthesize_may_write_one_estimator(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The datasets as the tools see them, and how they are named on the command line."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gaitbench import oumvlp
+
+if TYPE_CHECKING:
+    from gaitbench.datamodules import GaitDataModule
+
+
+class Dataset(NamedTuple):
+    """A dataset as the tools see it.
+
+    Args:
+        module: its class in :mod:`gaitbench.datamodules`.
+        writer: the function of :mod:`gaitbench.synthetic` that invents it.
+        walk: a walk's name.
+        options: settings of its own and what they may be.
+    """
+
+    module: str
+    writer: str
+    walk: str
+    options: Mapping[str, Sequence[str]]
+
+
+ON_ERROR = ("raise", "skip")
+DATASETS = {
+    "casia-b": Dataset("CasiaB", "synthesize_casia_b", "001-nm-01-090", {}),
+    "densegait": Dataset(
+        "DenseGait",
+        "synthesize_densegait",
+        "1-walk-0-0",
+        {"part": ("train", "validation"), "on_error": ON_ERROR},
+    ),
+    "fvg": Dataset("FVG", "synthesize_fvg", "001-session1-02-000", {"on_error": ON_ERROR}),
+    "oumvlp": Dataset(
+        "OumvlpPose",
+        "synthesize_oumvlp",
+        "00001-nm-00-090",
+        {"keypoints": oumvlp.KEYPOINTS, "person": oumvlp.PERSONS},
+    ),
+}
+
+
+def command_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser that calls itself by the tool's name."""
+    return argparse.ArgumentParser(f"gaitbench {command}", description=description)
+
+
+def open_dataset(
+    parser: argparse.ArgumentParser, args: Sequence[str]
+) -> "tuple[argparse.Namespace, GaitDataModule]":
+    """Parse ``args`` with a dataset and its own settings among them."""
+    parser.add_argument("dataset", choices=list(DATASETS))
+    parser.add_argument("path", help="the dataset as its owner published it")
+    parser.add_argument("--cache", default="data/cache", help="where its store is kept")
+    options = {name: of for dataset in DATASETS.values() for name, of in dataset.options.items()}
+    for name, choices in options.items():
+        having = ", ".join(key for key, dataset in DATASETS.items() if name in dataset.options)
+        parser.add_argument(f"--{name}", choices=choices, help=f"of {having}")
+    given = parser.parse_args(args)
+    settings = {name: getattr(given, name, None) for name in (*options, "skeleton")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    chosen = DATASETS[given.dataset]
+    for name in settings:
+        if name in options and name not in chosen.options:
+            parser.error(f"{given.dataset} has no --{name}")
+    from gaitbench import datamodules
+
+    module = getattr(datamodules, chosen.module)
+    return given, module(given.path, cache=given.cache, **settings)

@@ -1,0 +1,144 @@
+"""``gaitbench import-checkpoint``."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaitbench.errors import InputError
+from gaitbench.tools.datasets import command_parser
+
+if TYPE_CHECKING:
+    from gaitbench.checkpoints import Published
+    from gaitbench.datamodules import GaitDataModule
+    from gaitbench.methods import GaitMethod
+
+AUTHORS = ("GaitGraph2", "GaitGraph")
+IMPORTS = {
+    "gaitgraph2": AUTHORS,
+    "gaitgraph": AUTHORS,
+    "opengait-gaitgraph2": ("OpenGait",),
+}
+"""What a published checkpoint may be imported as, and the programs whose files that takes."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Turn a checkpoint that others have published into one that `test` and `predict` take."""
+    parser = command_parser(
+        "import-checkpoint",
+        "Turn a published checkpoint into one that `test` and `predict` take. Nothing in the file "
+        "is run; what it holds is found out from its weights.",
+    )
+    parser.add_argument(
+        "method",
+        choices=list(IMPORTS),
+        help="what it shall serve; opengait- reads files of OpenGait and FastPoseGait",
+    )
+    parser.add_argument("source", type=Path, help="the published .ckpt, .pth or .pt")
+    parser.add_argument("target", type=Path, help="the .ckpt to write")
+    given = parser.parse_args(args)
+    from gaitbench.checkpoints import read_published, recognise
+
+    content = read_published(given.source)
+    published = recognise(content, given.source)
+    method, unmatched = _method_of(published, given.method, given.source)
+    _write_checkpoint(given.target, method, content, _dataset_of(published), given.source)
+    settings = dict(method.hparams) | {"skeleton": method.skeleton}
+    print(f"{given.source} is a checkpoint of {published.origin}; as {type(method).__name__}:")
+    for name, value in settings.items():
+        print(f"  {name}: {value}")
+    print(f"weights: {len(published.weights)}; unmatched keys: {', '.join(unmatched) or 'none'}")
+    for remark in published.remarks:
+        print(f"note: {remark}")
+    dataset = _dataset_of(published)
+    name = dataset.__name__ if dataset else "DATASET"
+    print(f"written to {given.target}; `gaitbench test --data {name} --ckpt_path {given.target}`")
+
+
+def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMethod, list[str]]":
+    """The method with the published weights, and the file's keys that it has no place for.
+
+    Raises:
+        InputError: if the file is one of another method, or weights are missing or of other shapes.
+    """
+    from gaitbench.methods import gaitgraph, gaitgraph2
+
+    if published.origin not in IMPORTS[name]:
+        fitting = [other for other, origins in IMPORTS.items() if published.origin in origins]
+        raise InputError(
+            f"{source} is a checkpoint of {published.origin}, not of "
+            f"{' or '.join(IMPORTS[name])}; import it as {' or '.join(fitting)}"
+        )
+    kind, forms = (
+        (gaitgraph.GaitGraph, gaitgraph.INPUT_FORMS)
+        if name == "gaitgraph"
+        else (gaitgraph2.GaitGraph2, gaitgraph2.INPUT_FORMS)
+    )
+    streams = {form: streams for streams, form in forms.items()}.get(published.input_form)
+    if streams is None:
+        takes = ", ".join("{} x {}".format(*form) for form in forms.values())
+        has = "{} x {}".format(*published.input_form)
+        raise InputError(
+            f"{source} takes streams of {has} branches and channels, {kind.__name__} has {takes}; "
+            "import it as another method"
+        )
+    settings = published.settings | {"streams": streams, "skeleton": published.skeleton.name}
+    method = kind(**settings)
+    network = method.backbone.state_dict()
+    faults = [f"lacks {key}" for key in network if key not in published.weights]
+    faults += [
+        f"has {key} of shape {tuple(value.shape)} in place of {tuple(network[key].shape)}"
+        for key, value in published.weights.items()
+        if key in network and value.shape != network[key].shape
+    ]
+    if faults:
+        raise InputError(
+            f"{source} is no whole {published.settings['backbone']}: it {faults[0]}, and "
+            f"{len(faults) - 1} more; download it again from where it was published"
+        )
+    method.backbone.load_state_dict({key: published.weights[key] for key in network})
+    return method, published.unmatched + [key for key in published.weights if key not in network]
+
+
+def _dataset_of(published: "Published") -> "type[GaitDataModule] | None":
+    """What a network was trained on: GaitGraph's authors had one dataset of each layout."""
+    from gaitbench import datamodules
+
+    known = {17: datamodules.CasiaB, 18: datamodules.OumvlpPose}
+    return known[published.skeleton.num_joints] if published.origin in AUTHORS else None
+
+
+def _write_checkpoint(
+    target: Path,
+    method: "GaitMethod",
+    content: Mapping[str, Any],
+    dataset: "type[GaitDataModule] | None",
+    source: Path,
+) -> None:
+    """Write what Lightning would write of the method, and where its weights are from."""
+    import torch
+
+    from gaitbench.files import written_whole
+
+    progress = {name: content.get(name) for name in ("epoch", "global_step")}
+    checkpoint: dict[str, Any] = {
+        **{name: value if isinstance(value, int) else 0 for name, value in progress.items()},
+        "pytorch-lightning_version": version("pytorch-lightning"),
+        "state_dict": method.state_dict(),
+        "hparams_name": "kwargs",
+        "hyper_parameters": {
+            **method.hparams,
+            "_class_path": f"gaitbench.methods.{type(method).__name__}",
+            "_instantiator": "pytorch_lightning.cli.instantiate_module",
+        },
+    }
+    method.on_save_checkpoint(checkpoint)
+    if dataset is not None:
+        checkpoint["gaitbench"]["dataset"] = dataset.dataset
+        checkpoint["gaitbench"]["protocols"] = list(dataset.default_protocols)
+    with source.open("rb") as file:
+        mark = hashlib.file_digest(file, "sha256").hexdigest()
+    checkpoint["gaitbench"]["source"] = {"file": source.name, "sha256": mark}
+    with written_whole(target) as place, place.open("wb") as file:
+        torch.save(checkpoint, file)

@@ -1,0 +1,12 @@
+"""``gaitbench report-data``."""
+
+from collections.abc import Sequence
+
+from gaitbench.tools.datasets import command_parser, open_dataset
+
+
+def main(args: Sequence[str]) -> None:
+    """Say what is in a dataset and what is missing."""
+    parser = command_parser("report-data", "Say what is in a dataset and what is missing.")
+    _, data = open_dataset(parser, args)
+    print(data.report().to_text())

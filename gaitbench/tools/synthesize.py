@@ -1,0 +1,36 @@
+"""``gaitbench synthesize``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gaitbench import oumvlp
+from gaitbench.tools.datasets import DATASETS, command_parser
+
+
+def main(args: Sequence[str]) -> None:
+    """Write a dataset of synthetic walkers in the format of a real one."""
+    parser = command_parser(
+        "synthesize", "Write synthetic walkers in the format of a real dataset."
+    )
+    parser.add_argument("dataset", choices=list(DATASETS))
+    parser.add_argument("out", type=Path, help="folder to write to")
+    parser.add_argument(
+        "--subjects",
+        type=int,
+        default=20,
+        help="people, at least 2 (default 20); of densegait tracklets, each of another person, and "
+        "a fifth as many for validation",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="other seed, other people (default 0)")
+    parser.add_argument(
+        "--keypoints", choices=oumvlp.KEYPOINTS, help="of oumvlp, one estimator (default both)"
+    )
+    given = parser.parse_args(args)
+    options = {} if given.keypoints is None else {"keypoints": (given.keypoints,)}
+    if not options.keys() <= DATASETS[given.dataset].options.keys():
+        parser.error(f"{given.dataset} has no --keypoints")
+    from gaitbench import synthetic
+
+    write = getattr(synthetic, DATASETS[given.dataset].writer)
+    path = write(given.out, given.subjects, given.seed, **options)
+    print(f"{given.subjects} synthetic walkers written to {path}")
