@@ -29,9 +29,12 @@ class GaitBatch(NamedTuple):
         subject: (B,) integer of the person: training subjects are counted from 0, others follow.
         row: (B,) table row of each sequence: the thread that ties an embedding to its labels.
         seed: for the random draws that remain, on the device.
+        attributes: (B, L) probability of each soft attribute of the sequence, as the dataset names
+            them; None where it has none.
     """
 
     frames: Tensor
     subject: Tensor
     row: Tensor
     seed: int
+    attributes: Tensor | None = None
