@@ -97,6 +97,43 @@ def mirror_x(pose: Tensor) -> Tensor:
     return torch.cat((2 * x.mean(dim=-2, keepdim=True) - x, pose[..., 1:]), dim=-1)
 
 
+LEAST = 0.25
+"""Least share of the trunk's height in a walk's mean, and of the shoulders' width in the trunk."""
+
+
+def pelvis_normalized(pose: Tensor, skeleton: Skeleton) -> Tensor:
+    """Poses relative to the pelvis, in units of the body, frame by frame.
+
+    The middle of the hips is the origin. x is measured in widths of the shoulders as they are seen,
+    y in heights from pelvis to neck (the middle of the shoulders where the layout has no neck).
+    From the side shoulders have next to no width, and a lost joint may leave no height: a frame's
+    height counts as a quarter of the walk's mean height at least, and its width as a quarter of its
+    height. Empty joints are taken for joints: fill them first (``data.fill_empty all``).
+
+    Args:
+        pose: (..., T, V, 3): x, y in any unit, confidence.
+        skeleton: the layout of the V joints.
+
+    Returns:
+        A new tensor of the same shape; confidence and the sign of y are left alone.
+
+    Source: Cosma and Radoi 2022, doi 10.3390/s22186803, who publish no program of it; the paper's
+    text was not verified, and the two least sizes are ours.
+    """
+    number = {name: i for i, name in enumerate(skeleton.joints)}
+    position = pose[..., :2]
+    left, right = (position[..., number[f"{side}_shoulder"], :] for side in ("left", "right"))
+    pelvis = (position[..., number["left_hip"], :] + position[..., number["right_hip"], :]) / 2
+    neck = position[..., number["neck"], :] if "neck" in number else (left + right) / 2
+    width = (left[..., 0] - right[..., 0]).abs()
+    height = (neck[..., 1] - pelvis[..., 1]).abs()
+    tiny = torch.finfo(pose.dtype).eps
+    height = torch.maximum(height, LEAST * height.mean(dim=-1, keepdim=True)).clamp(min=tiny)
+    width = torch.maximum(width, LEAST * height)
+    unit = torch.stack((width, height), dim=-1)[..., None, :]
+    return torch.cat(((position - pelvis[..., None, :]) / unit, pose[..., 2:]), dim=-1)
+
+
 def fill_empty_joints(pose: Tensor, use: str = "reference") -> Tensor:
     """Replace the position of empty joints (x exactly 0) and set their confidence to 0.
 

@@ -1,8 +1,9 @@
 """Numbers of the authors' programs: how the files of tests/golden are read."""
 
-import gzip
 import json
+import lzma
 import tempfile
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,55 @@ NUMBER = {"nm": 0, "bg": 1, "cl": 2}
 """Numbers of CASIA-B's conditions in the keys of sequences."""
 
 
+SAME = {
+    "train_casia_1x15": ("train_casia_3x5", ["x"]),
+    "tta_coco_1x15": ("tta_coco_3x5", ["x", "raw0", "raw1", "raw2", "raw3"]),
+    "tta_coco_1x3": ("tta_coco_3x5", ["x", "raw0", "raw1", "raw2", "raw3"]),
+}
+"""Files whose arrays are those of another file, which alone has them here."""
+
+SCENES = {
+    "eval_casia": ["missing", "bg54_absent", "shuffled_order"],
+    "eval_oumvlp": ["missing", "probe195_absent"],
+}
+"""Evaluations whose embeddings are some of those of the full one, by key."""
+
+
 @cache
 def unpacked(name: str) -> Path:
     """A golden file that lies here compressed, as it was published."""
     path = Path(tempfile.mkdtemp(prefix="gaitbench-golden-")) / name
-    path.write_bytes(gzip.decompress((GAITGRAPH / f"{name}.gz").read_bytes()))
+    path.write_bytes(lzma.decompress((GAITGRAPH / f"{name}.xz").read_bytes()))
+    return path
+
+
+@cache
+def unpacked_folder(name: str, folder: Path = GAITFORMER) -> Path:
+    """A folder of golden files that lies here as a zip file."""
+    path = Path(tempfile.mkdtemp(prefix="gaitbench-golden-")) / name
+    with zipfile.ZipFile(folder / f"{name}.zip") as file:
+        file.extractall(path)
     return path
 
 
 def golden(name: str, folder: Path = GAITGRAPH) -> dict[str, Any]:
     """All arrays of a golden file."""
     with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
-        return dict(file)
+        data = dict(file)
+    if folder != GAITGRAPH:
+        return data
+    if name in SAME:
+        other, arrays = SAME[name]
+        data |= {array: golden(other)[array] for array in arrays}
+        # a network of one branch sees the channels of the others behind its own, or not at all
+        branches, channels = map(int, str(data["mode"]).split("x"))
+        x = data["x"].reshape(*data["x"].shape[:3], -1)[..., : branches * channels]
+        data["x"] = x.reshape(*x.shape[:3], branches, channels)
+    for scene in SCENES.get(name, ()):
+        place = {tuple(key): i for i, key in enumerate(data["full_keys"])}
+        rows = [place[tuple(key)] for key in data[f"{scene}_keys"]]
+        data[f"{scene}_emb"] = data["full_emb"][rows]
+    return data
 
 
 def recipe_weights(data: dict[str, Any], overridden: bool = True) -> dict[str, Tensor]:

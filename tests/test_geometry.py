@@ -10,10 +10,12 @@ from torch import Tensor
 
 from gaitbench.errors import InputError
 from gaitbench.geometry import (
+    LEAST,
     convert,
     fill_empty_joints,
     joint_velocity_bone_streams,
     mirror_x,
+    pelvis_normalized,
     reflect,
     six_channel_streams,
     swap_sides,
@@ -343,3 +345,68 @@ def test_mirroring_x_twice_changes_nothing() -> None:
     torch.testing.assert_close(mirror_x(once), pose, rtol=0, atol=1e-3)
     torch.testing.assert_close(once[..., 0].mean(-1), pose[..., 0].mean(-1))
     assert torch.equal(once[..., 1:], pose[..., 1:])
+
+
+def walk_frames(batch: int = 4, frames: int = 8) -> Tensor:
+    random = torch.Generator().manual_seed(2)
+    return torch.rand(batch, frames, 18, 3, generator=random) * torch.tensor([320.0, 240, 1])
+
+
+def normalized_by_loops(walk: Tensor) -> Tensor:
+    """One walk (T, 18, 3), joint by joint, by the numbers of the joints."""
+    pelvis = [(frame[8, :2] + frame[11, :2]) / 2 for frame in walk]
+    heights = [abs(frame[1, 1] - p[1]) for frame, p in zip(walk, pelvis, strict=True)]
+    found = walk.clone()
+    for t, frame in enumerate(walk):
+        height = max(heights[t], sum(heights) / len(heights) / 4)
+        width = max(abs(frame[2, 0] - frame[5, 0]), height / 4)
+        for j in range(18):
+            found[t, j, 0] = (frame[j, 0] - pelvis[t][0]) / width
+            found[t, j, 1] = (frame[j, 1] - pelvis[t][1]) / height
+    return found
+
+
+def test_normalisation_against_loops() -> None:
+    frames = walk_frames().double()
+    expected = torch.stack([normalized_by_loops(walk) for walk in frames])
+    torch.testing.assert_close(pelvis_normalized(frames, OPENPOSE18), expected)
+
+
+def test_place_and_size_do_not_count() -> None:
+    frames = walk_frames().double()
+    moved = frames * torch.tensor([3.0, 3.0, 1.0]) + torch.tensor([50.0, -20.0, 0.0])
+    torch.testing.assert_close(
+        pelvis_normalized(moved, OPENPOSE18), pelvis_normalized(frames, OPENPOSE18)
+    )
+
+
+def test_normalised_poses_have_unit_shoulders_and_trunk_and_stay_so() -> None:
+    frames = walk_frames()
+    frames[..., 1, 1] = frames[..., [8, 11], 1].mean(-1) - 60
+    frames[..., 5, 0] = frames[..., 2, 0] + 30
+    found = pelvis_normalized(frames, OPENPOSE18)
+    torch.testing.assert_close(found[..., 5, 0] - found[..., 2, 0], torch.ones(4, 8))
+    torch.testing.assert_close(found[..., 1, 1], -torch.ones(4, 8))
+    assert torch.equal(found[..., 2], frames[..., 2])
+    torch.testing.assert_close(pelvis_normalized(found, OPENPOSE18), found)
+
+
+def test_shoulders_seen_from_the_side_do_not_blow_up_a_walk() -> None:
+    frames = walk_frames()
+    frames[..., 5, :] = frames[..., 2, :]
+    frames[0, 3] = 0  # nobody there
+    frames[1] = 0
+    found = pelvis_normalized(frames, OPENPOSE18)
+    height = (frames[2:, :, 1, 1] - frames[2:, :, [8, 11], 1].mean(-1)).abs()
+    least = LEAST * torch.maximum(height, LEAST * height.mean(1, keepdim=True))
+    assert torch.isfinite(found).all()
+    assert (found[2:, ..., 0].abs() <= 320 / least[..., None] + 1e-3).all()
+    assert (found[1, ..., :2] == 0).all()
+
+
+def test_without_a_neck_the_middle_of_the_shoulders_serves() -> None:
+    frames = walk_frames()
+    frames[..., 1, :] = frames[..., [2, 5], :].mean(-2)
+    coco = convert(frames, OPENPOSE18, COCO17)
+    expected = convert(pelvis_normalized(frames, OPENPOSE18), OPENPOSE18, COCO17)
+    torch.testing.assert_close(pelvis_normalized(coco, COCO17), expected)

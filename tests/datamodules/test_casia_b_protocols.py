@@ -1,13 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from gaitbench.datamodules.casia_b import PROTOCOLS
 from gaitbench.protocols import Evaluation, evaluate
+from tests.goldens import golden
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "gaitgraph"
 SETS = ("NM", "BG", "CL")
 
 
@@ -33,14 +31,15 @@ def counts(result: Evaluation, sets: tuple[str, ...], views: list[int]) -> tuple
 
 @pytest.mark.parametrize("case", ["full", "missing", "bg54_absent", "shuffled_order"])
 def test_gaitgraph2(case) -> None:
-    golden = np.load(GOLDEN / "eval_casia.npz")
+    expected = golden("eval_casia")
     protocol = PROTOCOLS["casia_b.gaitgraph2"]
-    result = evaluate(golden[f"{case}_emb"], table(golden[f"{case}_keys"]), protocol, bootstrap=0)
+    sequences = table(expected[f"{case}_keys"])
+    result = evaluate(expected[f"{case}_emb"], sequences, protocol, bootstrap=0)
     correct, total = counts(result, SETS, list(range(0, 181, 18)))
-    assert (correct == golden[f"{case}_correct"]).all()
-    assert (total == golden[f"{case}_total"]).all()
-    _same_where_defined(result.view_table(), golden[f"{case}_table"])
-    logged = golden[f"{case}_log_values"]
+    assert (correct == expected[f"{case}_correct"]).all()
+    assert (total == expected[f"{case}_total"]).all()
+    _same_where_defined(result.view_table(), expected[f"{case}_table"])
+    logged = expected[f"{case}_log_values"]
     got = [result.metrics[name]["rank1"] for name in ("overall", *SETS)]
     known = ~np.isnan(logged)
     np.testing.assert_allclose(np.array(got)[known], logged[known], atol=1e-6)
@@ -49,8 +48,7 @@ def test_gaitgraph2(case) -> None:
 
 @pytest.mark.parametrize("case", ["full", "missing", "bg54_absent"])
 def test_gaitgraph(case) -> None:
-    embeddings = np.load(GOLDEN / "eval_casia.npz")
-    golden = np.load(GOLDEN / "gaitgraph1_eval_casia.npz")
+    embeddings, expected = golden("eval_casia"), golden("gaitgraph1_eval_casia")
     result = evaluate(
         embeddings[f"{case}_emb"],
         table(embeddings[f"{case}_keys"]),
@@ -59,9 +57,9 @@ def test_gaitgraph(case) -> None:
     )
     correct, _ = counts(result, SETS, list(range(0, 181, 18)))
     other = ~np.eye(11, dtype=bool)  # the reference counts no identical view
-    assert (correct[:, other] == golden[f"{case}_correct"][:, other]).all()
-    _same_where_defined(result.view_table(), 100 * golden[f"{case}_table"])
-    average = golden[f"{case}_avg_f64"]
+    assert (correct[:, other] == expected[f"{case}_correct"][:, other]).all()
+    _same_where_defined(result.view_table(), 100 * expected[f"{case}_table"])
+    average = expected[f"{case}_avg_f64"]
     if not np.isnan(average):
         assert result.metrics["overall"]["rank1"] == pytest.approx(float(average), abs=1e-12)
 
