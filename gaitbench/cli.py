@@ -81,11 +81,11 @@ class GaitCLI(LightningCLI):
         """
         assert isinstance(args, list)
         configs = read_configs(args)
-        self.stored_skeleton: str | None = None
+        self.origin: dict[str, Any] = {}
         path = checkpoint_path(args, configs)
         if path:
             content = read_checkpoint(path)
-            self.stored_skeleton = content.get("gaitbench", {}).get("skeleton")
+            self.origin = content.get("gaitbench", {})
             settings = stored_settings(content, path)
             place = 1
             if args[0] == "fit":
@@ -99,7 +99,7 @@ class GaitCLI(LightningCLI):
         super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to judge a network that was never trained; give data the skeleton it knows."""
+        """Refuse to judge a network that was never trained; give data the form that it knows."""
         command = self.config.subcommand
         if command != "fit" and not self.config[command].ckpt_path:
             raise InputError(
@@ -107,8 +107,10 @@ class GaitCLI(LightningCLI):
                 "lightning_logs/version_0/checkpoints/last.ckpt"
             )
         settings = self.config[command].data.init_args
-        if self.stored_skeleton and settings.skeleton is None:
-            settings.skeleton = self.stored_skeleton
+        if self.origin.get("skeleton") and settings.skeleton is None:
+            settings.skeleton = self.origin["skeleton"]
+        if self.origin.get("normalized") and settings.normalize is None:
+            settings.normalize = "pelvis"
 
     def instantiate_classes(self) -> None:
         """Build everything; what a class refuses comes out of the parser's wrapping unchanged."""

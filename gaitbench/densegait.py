@@ -29,6 +29,15 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )  # fmt: skip
 """Category -> columns, spelt and ordered as published (Cosma and Radoi, 2022): 42 together."""
 
+SUBSETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "all": tuple(ATTRIBUTES),
+        "demographic": ("gender", "body", "viewpoint", "age-group"),
+        "clothing": ("accessory", "footware", "clothing"),
+    }
+)
+"""The sets of categories that networks were published for: 42, 12 and 22 attributes."""
+
 ANNOTATIONS = "data-2.02/annotations.csv"
 """The table of the tracklets that train, below the dataset's folder."""
 

@@ -19,10 +19,11 @@ from gaitbench.__main__ import run
 from gaitbench.backbones import STGCN, ResGCN
 from gaitbench.backbones.attention import ATTENTIONS
 from gaitbench.backbones.resgcn import REDUCTIONS, STRUCTURES
-from gaitbench.checkpoints import Inert, read_checkpoint, read_published, recognise
+from gaitbench.checkpoints import Inert, read_checkpoint, read_published
 from gaitbench.cli import main
 from gaitbench.datamodules import CasiaB, OumvlpPose
 from gaitbench.errors import InputError
+from gaitbench.published import recognise
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
 from tests.conftest import CONFIG, Bench, newest_run
 from tests.goldens import GAITGRAPH, golden, recipe_weights, unpacked

@@ -11,6 +11,7 @@ from gaitbench.geometry import pelvis_normalized
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.synthetic.people import Array
 
+
 def normalised(poses: Array, upwards: bool) -> Array:
     """Poses as this family's files hold them, see :func:`gaitbench.geometry.pelvis_normalized`.
 
@@ -21,8 +22,9 @@ def normalised(poses: Array, upwards: bool) -> Array:
     Returns:
         (T, 18, 3), the confidence as it was.
     """
-    found = pelvis_normalized(torch.from_numpy(poses), OPENPOSE18).numpy()
-    return found * np.array([1, -1 if upwards else 1, 1])
+    found: Array = pelvis_normalized(torch.from_numpy(poses), OPENPOSE18).numpy()
+    found[..., 1] *= -1 if upwards else 1
+    return found
 
 
 Row = Mapping[str, str | int | float]

@@ -10,17 +10,18 @@ from gaitbench.errors import InputError
 from gaitbench.tools.datasets import command_parser
 
 if TYPE_CHECKING:
-    from gaitbench.checkpoints import Published
     from gaitbench.datamodules import GaitDataModule
     from gaitbench.methods import GaitMethod
+    from gaitbench.published import Published
 
 AUTHORS = ("GaitGraph2", "GaitGraph")
 IMPORTS = {
-    "gaitgraph2": AUTHORS,
-    "gaitgraph": AUTHORS,
-    "opengait-gaitgraph2": ("OpenGait",),
+    "gaitgraph2": ("GaitGraph2", AUTHORS),
+    "gaitgraph": ("GaitGraph", AUTHORS),
+    "opengait-gaitgraph2": ("GaitGraph2", ("OpenGait",)),
+    "gaitformer": ("GaitFormer", ("GaitFormer",)),
 }
-"""What a published checkpoint may be imported as, and the programs whose files that takes."""
+"""What a published checkpoint may be imported as: method, and programs whose files that takes."""
 
 
 def main(args: Sequence[str]) -> None:
@@ -37,11 +38,31 @@ def main(args: Sequence[str]) -> None:
     )
     parser.add_argument("source", type=Path, help="the published .ckpt, .pth or .pt")
     parser.add_argument("target", type=Path, help="the .ckpt to write")
+    parser.add_argument("--heads", type=int, help="of a gaitformer's attention (default 8)")
+    parser.add_argument(
+        "--attributes",
+        nargs="+",
+        metavar="CATEGORY",
+        help="what a gaitformer tells, where it is none of the published sets",
+    )
     given = parser.parse_args(args)
-    from gaitbench.checkpoints import read_published, recognise
+    told = {
+        name: value
+        for name in ("heads", "attributes")
+        if (value := getattr(given, name)) is not None
+    }
+    if told and given.method != "gaitformer":
+        parser.error(f"{given.method} has no --{next(iter(told))}")
+    from gaitbench.checkpoints import read_published
+    from gaitbench.published import recognise
 
     content = read_published(given.source)
     published = recognise(content, given.source)
+    published.settings.update(told)
+    untold = {name: note for name, note in published.untold.items() if name not in told}
+    for name, note in untold.items():
+        if name not in published.settings:
+            raise InputError(f"{given.source}: {note}; name them with --{name}")
     method, unmatched = _method_of(published, given.method, given.source)
     _write_checkpoint(given.target, method, content, _dataset_of(published), given.source)
     settings = dict(method.hparams) | {"skeleton": method.skeleton}
@@ -49,7 +70,7 @@ def main(args: Sequence[str]) -> None:
     for name, value in settings.items():
         print(f"  {name}: {value}")
     print(f"weights: {len(published.weights)}; unmatched keys: {', '.join(unmatched) or 'none'}")
-    for remark in published.remarks:
+    for remark in (*published.remarks, *untold.values()):
         print(f"note: {remark}")
     dataset = _dataset_of(published)
     name = dataset.__name__ if dataset else "DATASET"
@@ -62,29 +83,19 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
     Raises:
         InputError: if the file is one of another method, or weights are missing or of other shapes.
     """
-    from gaitbench.methods import gaitgraph, gaitgraph2
+    from gaitbench import methods
 
-    if published.origin not in IMPORTS[name]:
-        fitting = [other for other, origins in IMPORTS.items() if published.origin in origins]
+    kind, programs = IMPORTS[name]
+    if published.origin not in programs:
+        fitting = [other for other, (_, of) in IMPORTS.items() if published.origin in of]
         raise InputError(
-            f"{source} is a checkpoint of {published.origin}, not of "
-            f"{' or '.join(IMPORTS[name])}; import it as {' or '.join(fitting)}"
+            f"{source} is a checkpoint of {published.origin}, not of {' or '.join(programs)}; "
+            f"import it as {' or '.join(fitting)}"
         )
-    kind, forms = (
-        (gaitgraph.GaitGraph, gaitgraph.INPUT_FORMS)
-        if name == "gaitgraph"
-        else (gaitgraph2.GaitGraph2, gaitgraph2.INPUT_FORMS)
-    )
-    streams = {form: streams for streams, form in forms.items()}.get(published.input_form)
-    if streams is None:
-        takes = ", ".join("{} x {}".format(*form) for form in forms.values())
-        has = "{} x {}".format(*published.input_form)
-        raise InputError(
-            f"{source} takes streams of {has} branches and channels, {kind.__name__} has {takes}; "
-            "import it as another method"
-        )
-    settings = published.settings | {"streams": streams, "skeleton": published.skeleton.name}
-    method = kind(**settings)
+    settings = published.settings | {"skeleton": published.skeleton.name}
+    if published.input_form:
+        settings["streams"] = _streams(published.input_form, kind, source)
+    method = getattr(methods, kind)(**settings)
     network = method.backbone.state_dict()
     faults = [f"lacks {key}" for key in network if key not in published.weights]
     faults += [
@@ -101,8 +112,27 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
     return method, published.unmatched + [key for key in published.weights if key not in network]
 
 
+def _streams(form: tuple[int, int], kind: str, source: Path) -> str:
+    """What a method calls streams of so many branches and channels."""
+    from gaitbench.methods import gaitgraph, gaitgraph2
+
+    forms = {"GaitGraph": gaitgraph, "GaitGraph2": gaitgraph2}[kind].INPUT_FORMS
+    for name, known in forms.items():
+        if known == form:
+            return str(name)
+    takes = ", ".join("{} x {}".format(*known) for known in forms.values())
+    has = "{} x {}".format(*form)
+    raise InputError(
+        f"{source} takes streams of {has} branches and channels, {kind} has {takes}; import it as "
+        "another method"
+    )
+
+
 def _dataset_of(published: "Published") -> "type[GaitDataModule] | None":
-    """What a network was trained on: GaitGraph's authors had one dataset of each layout."""
+    """What a network was trained on: GaitGraph's authors had one dataset of each layout.
+
+    GaitFormer's had several of the same, and their files do not tell.
+    """
     from gaitbench import datamodules
 
     known = {17: datamodules.CasiaB, 18: datamodules.OumvlpPose}

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from gaitbench.batch import GaitBatch
-from gaitbench.checkpoints import read_published, recognise
+from gaitbench.checkpoints import read_published
 from gaitbench.datamodules import CasiaB
 from gaitbench.errors import InputError
 from gaitbench.methods.gaitgraph import INPUT_FORMS, LAYOUT, GaitGraph
+from gaitbench.published import recognise
 from gaitbench.windows import Window
 from tests.goldens import NUMBER, golden, recipe_weights, unpacked
 
