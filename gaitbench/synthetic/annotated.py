@@ -50,3 +50,14 @@ def write_annotated(root: Path, annotations: str, sequences: Iterable[tuple[Row,
                 writer.writeheader()
             writer.writerow(row)
             np.save(root / str(row["file_name"]), poses.astype(np.float32), allow_pickle=False)
+
+
+def write_labels(path: Path, female: Mapping[str, bool]) -> None:
+    """Write who is a woman, as ``data.labels`` takes it.
+
+    Args:
+        path: of the CSV.
+        female: subject -> whether it is a woman.
+    """
+    lines = ["subject,Female", *(f"{name},{int(value)}" for name, value in female.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

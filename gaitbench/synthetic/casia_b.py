@@ -11,8 +11,13 @@ import pyarrow.csv
 from gaitbench.casia_b import COLUMNS, NUMBERS, SUBJECTS, TABLE, TRAIN_SUBJECTS, VIEWS
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
+from gaitbench.synthetic.annotated import write_labels
 from gaitbench.synthetic.cameras import Camera, Detector, detect
 from gaitbench.synthetic.people import Array, Subject, walk
+
+LABELS = "casia-b_labels.csv"
+WIDE = 0.473
+"""Distance of the hips over that of the shoulders, in the middle of these people."""
 
 
 def casia_b_subjects(count: int) -> list[int]:
@@ -55,7 +60,9 @@ def synthesize_casia_b(
         detector: how the pose estimator errs; the default one if none.
 
     Returns:
-        ``out/casia-b_pose_coco.csv``: a header, then one row a frame, sorted by name.
+        ``out/casia-b_pose_coco.csv``: a header, then one row a frame, sorted by name. Beside it
+        lies ``casia-b_labels.csv``, which calls those women whose hips are wide for their
+        shoulders.
 
     Raises:
         InputError: if the number of subjects is not 2 to 124 or the folder cannot be written.
@@ -66,6 +73,15 @@ def synthesize_casia_b(
         file.write((",".join(COLUMNS) + "\n").encode())
         for number in numbers:
             _write_subject(file, number, seed, sequences, views, detector)
+    bodies = {f"{number:03d}": Subject.draw((seed, number)).body for number in numbers}
+    with written_whole(path.with_name(LABELS)) as beside:
+        write_labels(
+            beside,
+            {
+                name: body.hip_spacing / body.shoulder_spacing > WIDE
+                for name, body in bodies.items()
+            },
+        )
     return path
 
 

@@ -1,18 +1,19 @@
 """Invented people in the format of DenseGait: tracklets with soft labels of appearance."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from gaitbench.densegait import ANNOTATIONS, ATTRIBUTES, VALIDATION, attribute_names
+from gaitbench.densegait import ANNOTATIONS, VALIDATION, attribute_names
 from gaitbench.errors import InputError
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.synthetic.annotated import Row, normalised, write_annotated
 from gaitbench.synthetic.cameras import Camera, Detector, detect
-from gaitbench.synthetic.people import Array, Body, Gait, Subject, scaled, walk
+from gaitbench.synthetic.people import Array, Subject, walk
+from gaitbench.synthetic.traits import Traits, shaped
 from gaitbench.synthetic.trees import tree_written_whole
 
 FOLDER = "DenseGait"
@@ -24,22 +25,6 @@ LENGTHS = (30, 120)
 
 CAMERA = Camera(view=0, distance=12, focal=1200, image=(1920, 1080))
 HEIGHTS = (1.0, 3.0)  # metres above the ground at which cameras hang
-AGES = MappingProxyType(
-    {
-        "AgeChild": (5, 16),
-        "AgeYoungAdult": (16, 36),
-        "AgeMediumAdult": (36, 51),
-        "AgeOldAdult": (51, 66),
-        "AgeSenior": (66, 88),
-    }
-)
-"""Attribute -> years of age from and to; the limits are a guess."""
-
-AGE_SHARES = (0.06, 0.32, 0.30, 0.18, 0.14)
-CONDITION_SHARES = MappingProxyType({"nm": 0.65, "bg": 0.2, "cl": 0.15})
-BACKPACKS = 0.15  # share of those who carry no bag
-DRESSES = 0.25  # share of women
-
 RATES: Mapping[str, float] = MappingProxyType(
     {
         "HandTrunk": 0.03, "OtherAttchment": 0.08, "Sandals": 0.02, "Shoes": 0.3,
@@ -56,142 +41,6 @@ published order: sandals and calls are rare, long sleeves common."""
 DOUBT, NOISE = 0.03, 1.6
 """How far labels of what is certain are from 0 and 1, and the spread of their error in logits. It
 puts 1.5 % of them on the wrong side of one half."""
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What the labels of a tracklet would be if they were right.
-
-    Args:
-        female: a woman, or a girl.
-        years: of age.
-        bulk: how stout, standard deviations from the mean.
-        condition: ``nm``, ``bg`` (carries a bag) or ``cl`` (wears a long coat).
-        backpack: carries one.
-        dress: wears one.
-        view: where the camera is, see :class:`gaitbench.synthetic.Camera`.
-    """
-
-    female: bool
-    years: float
-    bulk: float
-    condition: str
-    backpack: bool
-    dress: bool
-    view: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Traits":
-        """Somebody who passes by a camera."""
-        female = bool(rng.random() < 0.45)
-        condition = str(rng.choice(list(CONDITION_SHARES), p=list(CONDITION_SHARES.values())))
-        limits = [AGES["AgeChild"][0], *(until for _, until in AGES.values())]
-        return cls(
-            female=female,
-            years=float(np.interp(rng.random(), np.cumsum([0, *AGE_SHARES]), limits)),
-            bulk=float(rng.normal()),
-            condition=condition,
-            backpack=bool(rng.random() < BACKPACKS) and condition != "bg",
-            dress=bool(rng.random() < DRESSES) and female,
-            view=float(rng.uniform(0, 360)),
-        )
-
-    @property
-    def degrees(self) -> dict[str, float]:
-        """Attribute -> how far it is true, 0..1, for those that show in body, gait or view."""
-        thin, fat = _step((-self.bulk - 0.9) / 0.15), _step((self.bulk - 0.9) / 0.15)
-        ages = {
-            name: _step((self.years - low) / 2) * _step((high - self.years) / 2)
-            for name, (low, high) in AGES.items()
-        }
-        ages["AgeChild"] = _step((AGES["AgeChild"][1] - self.years) / 2)
-        ages["AgeSenior"] = _step((self.years - AGES["AgeSenior"][0]) / 2)
-        towards, across = np.cos(np.radians(self.view)), abs(np.sin(np.radians(self.view)))
-        sides = np.exp(10 * np.array([towards, across, -towards]))
-        sides /= sides.sum()
-        bag = self.condition == "bg"
-        return {
-            "Female": float(self.female),
-            "BodyThin": thin,
-            "BodyNormal": (1 - thin) * (1 - fat),
-            "BodyFat": fat,
-            **dict(zip(ATTRIBUTES["viewpoint"], sides.tolist(), strict=True)),
-            **ages,
-            "Backpack": float(self.backpack),
-            "Bag": float(bag),
-            "No accessory": float(not bag and not self.backpack),
-            "No carrying": float(not bag),
-            "CarryingbyHand": float(bag),
-            "LongCoat": float(self.condition == "cl"),
-            "Dress": float(self.dress),
-            "Trousers": float(not self.dress),
-            "LongTrousers": float(not self.dress),
-        }
-
-
-def _step(x: float) -> float:
-    return float(1 / (1 + np.exp(-x)))
-
-
-def shaped(subject: Subject, traits: Traits) -> Subject:
-    """The same person with the body and the gait that go with sex, age, bulk and a backpack.
-
-    The directions are common knowledge (men have the broader shoulders, women move the pelvis more,
-    children have large heads and short legs, the old take fewer and smaller steps and stoop, the
-    stout walk with feet and arms apart, who carries a backpack leans forward). How much is an
-    assumption, made so that attributes can be learned from poses.
-    """
-    child = float(np.clip((17 - traits.years) / 12, 0, 1))
-    aged = float(np.clip((traits.years - 30) / 50, 0, 1))
-    sex = 1.0 if traits.female else -1.0
-    bulk, pack = traits.bulk, float(traits.backpack)
-    return replace(
-        subject,
-        body=_shaped_body(subject.body, sex, child, bulk),
-        gait=_shaped_gait(subject.gait, sex, child, aged, bulk, pack),
-    )
-
-
-def _shaped_body(body: Body, sex: float, child: float, bulk: float) -> Body:
-    size = (1 - 0.035 * sex) * (1 - 0.3 * child)
-    factors = dict.fromkeys(vars(body), size)
-    factors["head"] = 1 + 0.3 * child  # a factor already, of stature
-    for name, factor in (
-        ("shoulder_spacing", (1 - 0.08 * sex) * (1 - 0.05 * child)),
-        ("hip_spacing", (1 + 0.07 * sex) * (1 + 0.1 * bulk)),
-        ("thigh", 1 - 0.1 * child),
-        ("shank", 1 - 0.1 * child),
-    ):
-        factors[name] *= factor
-    return Body(**{name: value * factors[name] for name, value in vars(body).items()})
-
-
-def _shaped_gait(
-    gait: Gait, sex: float, child: float, aged: float, bulk: float, pack: float
-) -> Gait:
-    swings = {  # of the limbs
-        "hip": (1 - 0.35 * aged) * (1 - 0.06 * bulk),
-        "knee": (1 - 0.2 * aged) * (1 - 0.06 * bulk),
-        "ankle": 1 - 0.2 * aged,
-        "shoulder": (1 - 0.4 * aged) * (1 - 0.3 * pack) * (1 + 0.1 * sex),
-        "elbow": (1 - 0.4 * aged) * (1 - 0.3 * pack),
-    }
-    central = dict(gait.central)
-    for name in ("pelvic_rotation", "pelvic_obliquity", "sway"):
-        central[name] = scaled(central[name], 1 + 0.3 * sex)
-    central["trunk_rotation"] = scaled(central["trunk_rotation"], 1 - 0.2 * sex)
-    central["trunk_lean"] = scaled(central["trunk_lean"], mean=8 * aged + 7 * pack - 3 * bulk - sex)
-    sided = {name: scaled(curves, swings[name]) for name, curves in gait.sided.items()}
-    sided["elbow"] = scaled(sided["elbow"], mean=10 * aged + 25 * pack + 5 * sex)
-    return replace(
-        gait,
-        cadence=gait.cadence * (1 + 0.03 * sex) * (1 + 0.2 * child) * (1 - 0.15 * aged),
-        step_width=float(np.clip(gait.step_width + 0.03 * bulk - 0.012 * sex, 0.03, 0.2)),
-        arm_spread=float(np.clip(gait.arm_spread + 6 * bulk - 2 * sex, 1, 25)),
-        head_pitch=gait.head_pitch + 18 * aged,
-        sided=sided,
-        central=central,
-    )
 
 
 def soft_labels(traits: Traits, rng: np.random.Generator) -> dict[str, float]:

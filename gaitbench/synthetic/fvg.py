@@ -1,6 +1,6 @@
 """Invented people in the format of FVG's poses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,12 +10,13 @@ import numpy as np
 from gaitbench.errors import InputError
 from gaitbench.fvg import ANNOTATIONS, NUMBERS, SESSION_SUBJECTS, SUBJECTS, TRAIN_SUBJECTS
 from gaitbench.skeleton import OPENPOSE18
-from gaitbench.synthetic.annotated import Row, normalised, write_annotated
+from gaitbench.synthetic.annotated import Row, normalised, write_annotated, write_labels
 from gaitbench.synthetic.cameras import Camera, Detector, detect
 from gaitbench.synthetic.people import Array, Subject, scaled, walk
+from gaitbench.synthetic.traits import Traits, shaped
 from gaitbench.synthetic.trees import tree_written_whole
 
-FOLDER = "FVG"
+FOLDER, LABELS = "FVG", "labels.csv"
 VIEWS = (-45, 0, 45)
 """Degrees at which somebody walks towards the camera; a condition has a video of each, and the
 second of three, whose view is 0, is the gallery's."""
@@ -79,7 +80,8 @@ def synthesize_fvg(out: Path, subjects: int, seed: int) -> Path:
         seed: of everything drawn.
 
     Returns:
-        ``out/FVG``, which is there whole or not at all; y grows upwards in its files.
+        ``out/FVG``, which is there whole or not at all; y grows upwards in its files. Its
+        ``labels.csv`` says who is a woman, by which body and gait differ.
 
     Raises:
         InputError: if the number of subjects is not 2 to 226, the folder is there already or cannot
@@ -87,15 +89,24 @@ def synthesize_fvg(out: Path, subjects: int, seed: int) -> Path:
     """
     names = fvg_subjects(subjects)
     tree = Path(out) / FOLDER
+    people = {name: _person(name, seed) for name in names}
     with tree_written_whole(tree) as beside:
-        write_annotated(beside, ANNOTATIONS, _videos(names, seed))
+        subjects_of = {name: subject for name, (subject, _) in people.items()}
+        write_annotated(beside, ANNOTATIONS, _videos(subjects_of, seed))
+        write_labels(beside / LABELS, {name: female for name, (_, female) in people.items()})
     return tree
 
 
-def _videos(names: list[str], seed: int) -> Iterator[tuple[Row, Array]]:
+def _person(name: str, seed: int) -> tuple[Subject, bool]:
+    """A subject, and whether it is a woman."""
+    rng = np.random.default_rng((seed, int(name), 0))
+    traits = replace(Traits.draw(rng), condition="nm", backpack=False, dress=False)
+    return shaped(Subject.draw((seed, int(name))), traits), traits.female
+
+
+def _videos(people: Mapping[str, Subject], seed: int) -> Iterator[tuple[Row, Array]]:
     folder = ANNOTATIONS.rpartition("/")[0]
-    for name in names:
-        subject = Subject.draw((seed, int(name)))
+    for name, subject in people.items():
         for session, present in SESSION_SUBJECTS.items():
             for number in NUMBERS if name in present else ():
                 row: Row = {

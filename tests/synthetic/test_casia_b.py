@@ -9,7 +9,8 @@ import pytest
 from gaitbench.casia_b import VIEWS
 from gaitbench.errors import InputError
 from gaitbench.skeleton import COCO17
-from gaitbench.synthetic import casia_b_subjects, synthesize_casia_b
+from gaitbench.synthetic import Subject, casia_b_subjects, synthesize_casia_b
+from gaitbench.synthetic.casia_b import LABELS, WIDE
 
 SMALL = {"nm": (1, 2), "bg": (1,)}
 
@@ -70,7 +71,7 @@ def test_same_seed_same_bytes_and_people_do_not_depend_on_their_number(tmp_path:
         path = synthesize_casia_b(
             tmp_path / name, subjects, seed, sequences=SMALL, views=(0, 90, 180)
         )
-        assert os.listdir(path.parent) == [path.name]
+        assert sorted(os.listdir(path.parent)) == [LABELS, path.name]
         return path.read_bytes()
 
     two = make("a", 2, seed=1)
@@ -126,3 +127,14 @@ def test_people_can_be_told_apart_but_not_easily(rows: list[list[str]]) -> None:
         nearest = names[min(others, key=lambda j, i=i: distance[i, j])]
         right.append(nearest[:3] == name[:3])
     assert 0.45 < np.mean(right) < 1
+
+
+def test_labels_follow_the_body(written: Path) -> None:
+    with open(written.with_name(LABELS), newline="") as file:
+        labels = {row["subject"]: row["Female"] for row in csv.DictReader(file)}
+    assert list(labels) == ["001", "002", "003", "075", "076"]
+    for name, female in labels.items():
+        body = Subject.draw((3, int(name))).body
+        assert (female == "1") == (body.hip_spacing > WIDE * body.shoulder_spacing)
+    many = [Subject.draw((0, number)).body for number in range(300)]
+    assert 0.4 < np.mean([b.hip_spacing > WIDE * b.shoulder_spacing for b in many]) < 0.6

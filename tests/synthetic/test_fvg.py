@@ -8,7 +8,8 @@ import pytest
 from gaitbench.errors import InputError
 from gaitbench.fvg import ANNOTATIONS, NUMBERS, SESSION_SUBJECTS, TRAIN_SUBJECTS
 from gaitbench.skeleton import OPENPOSE18
-from gaitbench.synthetic import fvg_subjects, synthesize_fvg
+from gaitbench.synthetic import fvg, fvg_subjects, synthesize_fvg
+from gaitbench.synthetic.fvg import LABELS
 
 JOINT = {name: joint for joint, name in enumerate(OPENPOSE18.joints)}
 
@@ -173,3 +174,17 @@ def test_people_can_be_told_apart_but_not_easily(videos: Videos) -> None:
             nearest = min(names, key=lambda other, f=found: float(np.linalg.norm(f - first[other])))
             right.append(nearest == name)
     assert 0.2 < np.mean(right) < 0.9
+
+
+def test_women_have_wide_hips_for_their_shoulders(written: Path) -> None:
+    with (written / LABELS).open(newline="") as file:
+        labels = {row["subject"]: row["Female"] for row in csv.DictReader(file)}
+    assert list(labels) == fvg_subjects(15)
+    ratio: dict[str, list[float]] = {"0": [], "1": []}
+    for number in range(1, 80):
+        subject, female = fvg._person(f"{number:03d}", 1)
+        ratio["1" if female else "0"].append(
+            subject.body.hip_spacing / subject.body.shoulder_spacing
+        )
+    assert len(ratio["1"]) > 20
+    assert np.mean(ratio["1"]) > 1.2 * np.mean(ratio["0"])
