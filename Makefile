@@ -30,6 +30,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/oumvlp_tree.py
 	$(BIN)/python benchmarks/annotated.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/loader.py --family gaitformer
+	$(BIN)/python benchmarks/gaitformer.py
 	for batch in 128 768; do for threads in 1 2; do for plain in "" --plain; do \
 		$(BIN)/python benchmarks/train_step.py --mode 1x15 --batch $$batch --threads $$threads $$plain; \
 	done; done; done

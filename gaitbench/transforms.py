@@ -9,6 +9,48 @@ from torch import Generator, Tensor
 from gaitbench.errors import InputError
 from gaitbench.geometry import mirror_x, reflect, swap_sides
 from gaitbench.skeleton import Skeleton
+from gaitbench.windows import PACES, Pace, swapped_blocks
+
+
+def squeezed(pose: Tensor, factor: Tensor, axis: Literal["nose", "x"]) -> Tensor:
+    """Poses multiplied by a factor in one place.
+
+    Args:
+        pose: (B, T, V, 3): x, y, confidence.
+        factor: (B, 1, 1, 1); a negative one mirrors, and every joint keeps its name.
+        axis: ``x`` multiplies the x of all joints, so the origin ought to be the pelvis;
+            ``nose`` all three values of joint 0, as published.
+
+    Returns:
+        A new tensor of the same shape.
+
+    Source: authors' program of Cosma and Radoi 2022, doi 10.3390/s22186803, where an index that is
+    meant for x hits the first joint.
+    """
+    place = (0, slice(None)) if axis == "nose" else (slice(None), 0)
+    factors = pose.new_ones(len(pose), 1, *pose.shape[2:])
+    factors[(..., *place)] = factor[..., 0]
+    return pose * factors
+
+
+def resampled(pose: Tensor, times: Tensor) -> Tensor:
+    """Poses between frames, each value on the straight line between its two neighbours.
+
+    Args:
+        pose: (B, T, V, C).
+        times: (B, S), in frames, 0 to T - 1.
+
+    Returns:
+        A new tensor (B, S, V, C).
+    """
+    length, shape = pose.shape[1], (*times.shape, *pose.shape[2:])
+    frames = pose.reshape(len(pose) * length, -1)
+    first = length * torch.arange(len(pose), device=pose.device)[:, None]
+    before = times.long()
+    after = (before + 1).clamp_(max=length - 1)
+    share = (times - before).view(-1, 1)
+    start, end = (frames.index_select(0, (first + step).view(-1)) for step in (before, after))
+    return torch.lerp(start, end, share).view(shape)
 
 
 @dataclass(frozen=True)
@@ -22,6 +64,18 @@ class PoseAugmentation:
         reverse: probability that a window runs backwards.
         shuffle: frames in random order.
         last_window: whether a random window may be the very last one; the reference never draws it.
+        pace: whether the walk's speed varies from a quarter to twice its own: ``reference`` repeats
+            and leaves out frames, so that slow windows show only the first part of what they are
+            cut from; ``interpolated`` shows poses between frames, from anywhere in it. Where a
+            short walk begins again, its last pose runs into its first. This and the next three
+            belong to GaitFormer, and to tiled windows.
+        permutation: probability that two blocks of frames change places.
+        permutation_size: frames of such a block.
+        frame_dropout: probability that a frame is lost; the one before it is shown instead.
+        squeeze: largest share by which the walk is made narrower.
+        squeeze_flip: probability that it is mirrored too.
+        squeeze_axis: what these two change: ``nose`` as published, or ``x`` about the origin; see
+            :func:`squeezed`.
         swap_sides: probability that left and right joints change places, x unchanged.
         mirror: probability of a true mirror image instead (not in the reference).
         mirror_x: probability that x alone is mirrored, frame by frame (GaitGraph).
@@ -32,6 +86,8 @@ class PoseAugmentation:
         clamp_confidence: hold the confidence within 0 and 1 after that (GaitGraph does not).
         move: half-widths in pixels (x, y) of an offset of the whole walk.
         scale: largest relative change of size about the walk's mean (not in the reference).
+        joint_dropout: largest share of a walk's joints that are lost, each in each frame by
+            itself: all three of their values become 0.
 
     The defaults are those of Teepe et al. 2022, arXiv 2204.07855 (authors' code; the offsets are
     called standard deviations there but are drawn uniformly).
@@ -40,6 +96,13 @@ class PoseAugmentation:
     reverse: float = 0.5
     shuffle: bool = False
     last_window: bool = False
+    pace: Pace = "none"
+    permutation: float = 0.0
+    permutation_size: int = 6
+    frame_dropout: float = 0.0
+    squeeze: float = 0.0
+    squeeze_flip: float = 0.0
+    squeeze_axis: Literal["nose", "x"] = "nose"
     swap_sides: float = 0.5
     mirror: float = 0.0
     mirror_x: float = 0.0
@@ -49,27 +112,43 @@ class PoseAugmentation:
     clamp_confidence: bool = True
     move: tuple[float, float] = (3.0, 1.0)
     scale: float = 0.0
+    joint_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name in ("reverse", "swap_sides", "mirror", "mirror_x"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(
-                    f"augmentation.{name} is {getattr(self, name)}; give a probability, 0 to 1"
-                )
+        for what, names in (
+            ("probability", "reverse swap_sides mirror mirror_x"),
+            ("probability", "permutation frame_dropout squeeze_flip"),
+            ("share", "squeeze joint_dropout"),
+        ):
+            for name in names.split():
+                if not 0 <= getattr(self, name) <= 1:
+                    raise InputError(
+                        f"augmentation.{name} is {getattr(self, name)}; give a {what}, 0 to 1"
+                    )
+        if self.permutation_size < 1:
+            raise InputError(
+                f"augmentation.permutation_size is {self.permutation_size}; give 1 or more"
+            )
+        if self.shuffle and self.pace == "interpolated":
+            raise InputError(
+                "augmentation.shuffle leaves no neighbours between which poses could be "
+                "interpolated; give augmentation.pace reference or none"
+            )
 
     def __call__(self, pose: Tensor, skeleton: Skeleton, generator: Generator) -> Tensor:
         """Vary each walk of a batch.
 
         Args:
-            pose: (B, T, V, 3): x, y in pixels, confidence. Not written to.
+            pose: (B, T, V, 3): x, y in pixels, confidence. Not written to. With an interpolated
+                pace T is twice the frames wanted.
             skeleton: the layout of the V joints.
             generator: of the device that holds ``pose``.
 
         Returns:
-            (B, T, V, 3).
+            (B, T, V, 3), or (B, T / 2, V, 3) with an interpolated pace.
         """
-        batch, _, joints, _ = pose.shape
+        batch, frames, joints, _ = pose.shape
 
         how: Any = {"generator": generator, "device": pose.device, "dtype": pose.dtype}
 
@@ -81,6 +160,12 @@ class PoseAugmentation:
                 return torch.randn(shape, **how).mul_(spread)
             return uniform(*shape).mul_(2 * spread).sub_(spread)
 
+        if self.pace == "interpolated":
+            pose = resampled(pose, self._times(frames // 2, uniform(batch, 5)))
+        if self.squeeze or self.squeeze_flip:
+            factor = 1 - self.squeeze * uniform(batch, 1, 1, 1)
+            flipped = uniform(batch, 1, 1, 1) < self.squeeze_flip
+            pose = squeezed(pose, torch.where(flipped, -factor, factor), self.squeeze_axis)
         if self.swap_sides:
             chosen = uniform(batch, 1, 1, 1) <= self.swap_sides
             pose = torch.where(chosen, swap_sides(pose, skeleton), pose)
@@ -108,4 +193,33 @@ class PoseAugmentation:
             for axis, width in enumerate(self.move):
                 offset[..., axis] *= width
             pose = pose + torch.nn.functional.pad(offset, (0, 1))
+        if self.joint_dropout:
+            lost = uniform(*pose.shape[:3], 1) < self.joint_dropout * uniform(batch, 1, 1, 1)
+            pose = torch.where(lost, 0, pose)
         return pose
+
+    def _times(self, size: int, uniform: Tensor) -> Tensor:
+        """Moments (B, S) within 2 S frames that S poses at a random pace show.
+
+        The pace is one of :data:`PACES`, and the first moment any whole frame after which the rest
+        still follows: a window at full speed shows the frames as they are, and each part of the
+        walk comes at each pace.
+
+        Args:
+            size: S.
+            uniform: (B, 5) draws: pace, start, permutation or not, and the two blocks' places.
+        """
+
+        def below(count: Tensor | int, draw: int) -> Tensor:
+            return (uniform[:, draw, None] * count).floor_()
+
+        pace = PACES[0] * (1 + below(len(PACES), 0))
+        steps = torch.arange(size, device=uniform.device, dtype=uniform.dtype).expand(len(pace), -1)
+        start = below((2 * size - 1 - pace * (size - 1)).floor_() + 1, 1)
+        if self.permutation:
+            block = self.permutation_size
+            top = block + 1 + below(size - 2 * block - 1, 3)
+            bottom = below(top - block, 4)
+            bottom = torch.where(uniform[:, 2, None] <= self.permutation, bottom, top)
+            steps = swapped_blocks(steps, top, bottom, block)
+        return start + pace * steps

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +9,12 @@ from torch import Generator, Tensor
 from gaitbench.errors import InputError
 from gaitbench.geometry import mirror_x, reflect, swap_sides
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
-from gaitbench.transforms import PoseAugmentation
-from gaitbench.windows import Window
-from tests.goldens import golden
+from gaitbench.transforms import PoseAugmentation, resampled
+from gaitbench.windows import PACES, TiledWindow, Window, paced_starts, paced_steps
+from tests.goldens import GAITFORMER, golden
 
 GOLDEN = golden("transforms")
+FORMER = golden("transforms", GAITFORMER)
 SEED = int(GOLDEN["rng_seed"])
 
 
@@ -126,6 +127,8 @@ VARIANTS = [
     only(point_noise=0.05),
     only(move=(3.0, 1.0)),
     only(scale=0.1),
+    only(squeeze=0.1, squeeze_flip=0.5, squeeze_axis="x"),
+    only(joint_dropout=0.5),
 ]
 
 
@@ -265,7 +268,167 @@ def test_swaps_are_drawn_before_noise_and_a_move_last() -> None:
     assert torch.equal(PoseAugmentation()(pose, COCO17, seeded()), step)
 
 
-@pytest.mark.parametrize("name", ["reverse", "swap_sides", "mirror", "mirror_x"])
-def test_probabilities_are_checked(name: str) -> None:
-    with pytest.raises(InputError, match=f"augmentation.{name} is 1.5; give a probability"):
-        PoseAugmentation(**{name: 1.5})
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        *(("probability", name) for name in ("reverse", "swap_sides", "mirror", "mirror_x")),
+        *(("probability", name) for name in ("permutation", "frame_dropout", "squeeze_flip")),
+        *(("share", name) for name in ("squeeze", "joint_dropout")),
+    ],
+)
+def test_probabilities_and_shares_are_checked(what: str, name: str) -> None:
+    for value in (1.5, -0.1, float("nan")):
+        with pytest.raises(InputError, match=f"augmentation.{name} is {value}; give a {what}"):
+            PoseAugmentation(**{name: value})  # type: ignore[arg-type]
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(InputError, match=r"augmentation.permutation_size is 0; give 1 or more"):
+        PoseAugmentation(permutation_size=0)
+    with pytest.raises(InputError, match=r"augmentation.shuffle leaves no neighbours"):
+        PoseAugmentation(shuffle=True, pace="interpolated")
+
+
+# GaitFormer's. What its reference draws is handed in.
+
+PUBLISHED = PoseAugmentation(
+    pace="reference",
+    squeeze=0.1,
+    squeeze_flip=0.5,
+    swap_sides=0.0,
+    noise="gaussian",
+    joint_noise=0.0005,
+    point_noise=0.0005,
+    clamp_confidence=False,
+    move=(0.0, 0.0),
+)
+
+
+def draw_instead(patch: pytest.MonkeyPatch, **values: Sequence[object]) -> None:
+    """Have ``torch.rand`` or ``torch.randn`` return what is given, call by call."""
+
+    def from_list(left: list[object]) -> Callable[..., Tensor]:
+        def draw(shape: tuple[int, ...], dtype: torch.dtype, **how: object) -> Tensor:
+            return torch.as_tensor(left.pop(0)).to(dtype).reshape(shape).clone()
+
+        return draw
+
+    for name, given in values.items():
+        patch.setattr(torch, name, from_list(list(given)))
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_squeezing_the_nose_is_the_references(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_instead(monkeypatch, rand=FORMER[f"squeeze/draws{number}"])
+    pose = torch.from_numpy(FORMER["squeeze/input"])[None]
+    found = only(squeeze=0.1, squeeze_flip=0.5)(pose, OPENPOSE18, seeded())
+    np.testing.assert_allclose(found[0], FORMER[f"squeeze/u{number}"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["joint", "point"])
+def test_gaussian_noise_is_the_references(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_instead(monkeypatch, randn=[FORMER[f"{name}noise/draw"] / 0.0005])
+    pose = torch.from_numpy(FORMER["noise/input_f32"])[None]
+    vary = only(noise="gaussian", clamp_confidence=False, **{f"{name}_noise": 0.0005})
+    found = vary(pose, OPENPOSE18, seeded())[0]
+    np.testing.assert_allclose(found, FORMER[f"{name}noise/out"], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("length", [60, 150])
+def test_the_whole_training_transform_is_the_references(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk, seed = (FORMER[f"chain/T{length}/{name}"] for name in ("input", "np_seed"))
+    random = np.random.RandomState(int(seed))
+    crop = random.randint(0, length - 96) if length > 96 else 0
+    pace = np.array([PACES.index(random.choice(PACES))])
+    start = np.array([random.randint(0, paced_starts(pace, 48)[0])])
+    squeeze, reverse = random.uniform(size=2), random.uniform() > 0.5
+    joints, points = random.normal(0, 0.0005, (18, 2)), random.normal(0, 0.0005, (48, 18, 3))
+
+    frames = (crop + paced_steps(pace, start, 48)[0]) % length
+    pose = torch.from_numpy(walk[frames[::-1] if reverse else frames])[None]
+    draw_instead(monkeypatch, rand=squeeze, randn=[joints / 0.0005, points / 0.0005])
+    found = PUBLISHED(pose, OPENPOSE18, seeded())[0]
+    expected = FORMER[f"chain/T{length}/output"].transpose(1, 2, 0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_squeezing_x_leaves_the_pelvis_and_all_else() -> None:
+    pose = torch.randn(2000, 2, 18, 3, generator=seeded())
+    pose[..., 8, 0] = 0
+    found = only(squeeze=0.2, squeeze_flip=0.25, squeeze_axis="x")(pose, OPENPOSE18, seeded(1))
+    assert torch.equal(found[..., 1:], pose[..., 1:]) and (found[..., 8, 0] == 0).all()
+    factor = found[:, 0, 0, 0] / pose[:, 0, 0, 0]
+    torch.testing.assert_close(found[..., 0], factor[:, None, None] * pose[..., 0])
+    assert 0.22 < (factor < 0).float().mean() < 0.28
+    assert_uniform(factor.abs() - 0.9, 0.1)
+
+
+def test_lost_joints_are_empty() -> None:
+    found = only(joint_dropout=0.4)(same_poses(500, 40), COCO17, seeded())
+    lost = (found == 0).all(dim=-1)
+    assert torch.equal(found, torch.where(lost[..., None], 0, same_poses(500, 40)))
+    share = lost.float().mean(dim=(1, 2))
+    assert share.mean() == pytest.approx(0.2, abs=0.01)
+    assert share.min() < 0.02 and share.max() > 0.38
+    assert not torch.equal(lost[:, 0], lost[:, 1])
+
+
+def test_poses_between_frames_lie_on_the_line() -> None:
+    pose = poses(2, 5, 17)
+    times = torch.tensor([[0.0, 0.25, 4.0], [3.5, 1.0, 0.0]])
+    found = resampled(pose, times)
+    assert torch.equal(found[0, 0], pose[0, 0]) and torch.equal(found[0, 2], pose[0, 4])
+    torch.testing.assert_close(found[0, 1], 0.75 * pose[0, 0] + 0.25 * pose[0, 1])
+    torch.testing.assert_close(found[1, 0], (pose[1, 3] + pose[1, 4]) / 2)
+    assert torch.equal(found[1, 1:], pose[1, [1, 0]])
+
+
+def ramps(batch: int, frames: int) -> Tensor:
+    """Walks whose every value is the number of the frame."""
+    return torch.arange(float(frames)).view(1, -1, 1, 1).expand(batch, -1, 17, 3)
+
+
+def test_interpolated_paces_are_steady_and_reach_everything() -> None:
+    found = only(pace="interpolated")(ramps(8000, 96), COCO17, seeded())
+    assert found.shape == (8000, 48, 17, 3)
+    assert torch.equal(found, found[..., :1, :1].expand_as(found))
+    times = found[..., 0, 0]
+    steps = times.diff(dim=1)
+    assert torch.equal(steps, steps[:, :1].expand_as(steps))
+    for pace in PACES:
+        chosen = times[steps[:, 0] == pace]
+        assert len(chosen) / len(times) == pytest.approx(1 / 8, abs=0.02)
+        span = pace * 47
+        assert set(chosen[:, 0].tolist()) == set(range(int(95 - span) + 1))
+    assert times.min() == 0 and times.max() == 95
+
+
+def test_with_an_interpolated_pace_blocks_change_places_on_the_device() -> None:
+    vary = only(pace="interpolated", permutation=0.5, permutation_size=4)
+    times = vary(ramps(6000, 40), COCO17, seeded())[..., 0, 0]  # windows of 20
+    order = times.argsort(dim=1)
+    moved = order != torch.arange(20)
+    assert 0.47 < moved.any(dim=1).float().mean() < 0.53
+    step = times.sort(dim=1).values.diff(dim=1)
+    assert torch.equal(step, step[:, :1].expand_as(step))  # nothing between two blocks
+    first = moved.float().argmax(dim=1)[moved.any(dim=1)]
+    last = 19 - moved.flip(1).float().argmax(dim=1)[moved.any(dim=1)]
+    assert set((last - 3).tolist()) == set(range(5, 16))
+    for later in range(5, 16):
+        assert set(first[last - 3 == later].tolist()) == set(range(later - 4))
+
+
+def test_windows_and_device_agree_about_the_pace() -> None:
+    """From the numbers of the frames to the poses that the method sees."""
+    walk = ramps(1, 300)[0]
+    lengths = np.full(64, 300)
+    for pace in ("none", "reference", "interpolated"):
+        vary = only(pace=pace)
+        window = TiledWindow(48, "random", pace=vary.pace, reverse=0.5)
+        found = vary(walk[window.draw(lengths, 3)], COCO17, seeded())
+        assert found.shape == (64, 48, 17, 3)
+        steps = found[..., 0, 0].diff(dim=1)
+        assert 0.2 < (steps[:, -1] < 0).float().mean() < 0.8
+        assert steps.abs().max() <= 2
