@@ -15,7 +15,9 @@ RUNS = {
 }
 TOOLS = {
     "synthesize": "write a dataset of synthetic walkers in a real format",
-    "evaluate": "judge saved embeddings again, without a model",
+    "embed": "turn keypoints of your own videos into embeddings",
+    "evaluate": "judge saved embeddings and attributes again, without a model",
+    "matrix": "test several checkpoints on several datasets, in one table",
     "report-data": "say what is in a dataset and what is missing",
     "animate": "draw walks of a dataset as an animation",
     "import-checkpoint": "make a published checkpoint one that `test` takes",

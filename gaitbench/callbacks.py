@@ -1,5 +1,6 @@
-"""From a run's batches to embeddings, and from embeddings to tables and files."""
+"""From a run's batches to embeddings and attributes, and from these to tables and files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,29 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from gaitbench.draw import save_figure, view_heat_map
+from gaitbench.draw import attribute_chart, save_figure, view_heat_map
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
-from gaitbench.protocols import Distance, Evaluation, Protocol, evaluate, write_metrics
+from gaitbench.protocols import (
+    AttributeEvaluation,
+    AttributeProtocol,
+    Distance,
+    Evaluation,
+    Protocol,
+    evaluate,
+    evaluate_attributes,
+    write_metrics,
+)
+
+AnyProtocol = Protocol | AttributeProtocol
+AnyEvaluation = Evaluation | AttributeEvaluation
 
 
 class EmbeddingCollector(pl.Callback):
-    """Collects the embeddings of an evaluation run from all processes, the mean of each sequence.
+    """Collects what an evaluation run tells of each sequence, from all processes.
+
+    That is its embedding and, where the method tells attributes, their probabilities; of a sequence
+    with several windows the mean.
 
     A subclass says in :meth:`on_embeddings` what becomes of them, on the first process only, and in
     ``runs`` which of ``fit``, ``validate``, ``test`` and ``predict`` it follows.
@@ -29,7 +45,7 @@ class EmbeddingCollector(pl.Callback):
     runs: tuple[str, ...] = ("fit", "validate", "test", "predict")
 
     def __init__(self) -> None:
-        self._batches: list[tuple[Tensor, Tensor]] = []
+        self._batches: list[list[Tensor]] = []
 
     def on_embeddings(
         self,
@@ -37,31 +53,41 @@ class EmbeddingCollector(pl.Callback):
         pl_module: pl.LightningModule,
         embeddings: Tensor,
         sequences: pd.DataFrame,
+        attributes: pd.DataFrame | None,
     ) -> dict[str, float]:
-        """Use the embeddings (N, D) and their N table rows; return figures for the log."""
+        """Use what was collected, and return figures for the log.
+
+        Args:
+            trainer: of the run.
+            pl_module: the method.
+            embeddings: (N, D).
+            sequences: their N table rows.
+            attributes: N rows, a column an attribute; None if the method tells none.
+        """
         raise NotImplementedError
 
     def _collect(self, trainer: pl.Trainer, outputs: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn not in self.runs:
             return
         # kept on the device: a copy to the host would wait for the step
-        self._batches.append((outputs["embedding"].detach().float(), outputs["row"]))
+        told = [outputs[name] for name in ("embedding", "attributes") if name in outputs]
+        self._batches.append([outputs["row"], *(values.detach().float() for values in told)])
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         if not self._batches:
             return {}
-        embeddings, rows = (torch.cat(part) for part in zip(*self._batches, strict=True))
+        rows, *told = (torch.cat(part) for part in zip(*self._batches, strict=True))
         self._batches.clear()
         if trainer.world_size > 1:
-            embeddings = trainer.strategy.all_gather(embeddings).flatten(0, 1)
             rows = trainer.strategy.all_gather(rows).flatten()
+            told = [trainer.strategy.all_gather(values).flatten(0, 1) for values in told]
         # asks the first process, so all must ask at the same time
         self.directory = run_directory(trainer)
         figures: dict[str, float] = {}
         mistake: InputError | None = None
         if trainer.is_global_zero:
             try:
-                figures = self._judge(trainer, pl_module, embeddings, rows)
+                figures = self._judge(trainer, pl_module, rows, *told)
             except InputError as error:
                 mistake = error
         # all processes go on, or stop, together
@@ -71,24 +97,23 @@ class EmbeddingCollector(pl.Callback):
         return figures
 
     def _judge(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, embeddings: Tensor, rows: Tensor
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        rows: Tensor,
+        embeddings: Tensor,
+        told: Tensor | None = None,
     ) -> dict[str, float]:
-        # a row comes once for each of its windows, and samplers repeat rows to give all processes
-        # equal work; in float64 the mean is the same however often it comes
-        found, place, times = torch.unique(rows, return_inverse=True, return_counts=True)
-        total = embeddings.new_zeros(len(found), embeddings.shape[1], dtype=torch.float64)
-        total.index_add_(0, place, embeddings.double())
-        embeddings = (total / times[:, None]).float()
-        faulty = ~torch.isfinite(embeddings).all(dim=1)
+        found, embeddings = mean_of_rows(rows, embeddings)
         table = trainer.datamodule.sequences.iloc[found.cpu().numpy()]  # type: ignore[attr-defined]
-        if faulty.any():
-            name = describe(table.iloc[int(faulty.nonzero()[0])])
-            raise InputError(
-                f"{int(faulty.sum())} of {len(faulty)} embeddings are not finite, the first"
-                f" that of sequence {name}; look at its poses, or lower model.learning_rate if"
-                " the training loss is not finite either"
-            )
-        return self.on_embeddings(trainer, pl_module, embeddings, table)
+        refuse_not_finite(embeddings, table, "embeddings")
+        attributes = None
+        if told is not None:
+            told = mean_of_rows(rows, told)[1]
+            refuse_not_finite(told, table, "predicted attributes")
+            names = pl_module.attribute_names
+            attributes = pd.DataFrame(told.cpu().numpy(), table.index, list(names))  # type: ignore[arg-type]
+        return self.on_embeddings(trainer, pl_module, embeddings, table, attributes)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *place: Any
@@ -123,6 +148,34 @@ class EmbeddingCollector(pl.Callback):
         self._finish(trainer, pl_module)
 
 
+def mean_of_rows(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of what each row gave, in the order of the rows: (n,), (n, D) to (N,), (N, D).
+
+    A row comes once for each of its windows, and samplers repeat rows to give all processes equal
+    work; in float64 the mean is the same however often it comes.
+    """
+    found, place, times = torch.unique(rows, return_inverse=True, return_counts=True)
+    total = values.new_zeros(len(found), values.shape[1], dtype=torch.float64)
+    total.index_add_(0, place, values.double())
+    return found, (total / times[:, None]).float()
+
+
+def refuse_not_finite(values: Tensor, sequences: pd.DataFrame, what: str) -> None:
+    """Stop at what cannot be judged.
+
+    Raises:
+        InputError: naming the first sequence.
+    """
+    faulty = ~torch.isfinite(values).all(dim=1)
+    if faulty.any():
+        name = describe(sequences.iloc[int(faulty.nonzero()[0])])
+        raise InputError(
+            f"{int(faulty.sum())} of {len(faulty)} {what} are not finite, the first"
+            f" that of sequence {name}; look at its poses, or lower model.learning_rate if"
+            " the training loss is not finite either"
+        )
+
+
 def describe(sequence: "pd.Series[Any]") -> str:
     """A sequence's labels as its dataset writes them, ``001-nm-01-090``."""
     return (
@@ -137,10 +190,11 @@ def run_directory(trainer: pl.Trainer) -> Path:
 
 
 class ProtocolEvaluation(EmbeddingCollector):
-    """Judges embeddings by named protocols: prints the table, logs it, writes it.
+    """Judges embeddings and attributes by named protocols: prints the table, logs it, writes it.
 
     Args:
-        protocols: ids; the dataset's default ones if not given.
+        protocols: ids; the dataset's default ones if not given, without those of attributes if the
+            method tells none.
         distance: ``euclidean``, ``l1`` or ``cosine`` in place of each protocol's own.
         rerank: k-reciprocal re-ranking.
         bootstrap: resamples over subjects for the 95 % intervals; 0 for none.
@@ -175,33 +229,35 @@ class ProtocolEvaluation(EmbeddingCollector):
         pl_module: pl.LightningModule,
         embeddings: Tensor,
         sequences: pd.DataFrame,
+        attributes: pd.DataFrame | None,
     ) -> dict[str, float]:
         """Evaluate; print and write unless this is a validation within training."""
         training = trainer.state.fn == "fit"
-        if not self._protocols:
+        protocols = self._protocols
+        if attributes is None and not self.protocols:
+            protocols = [p for p in protocols if isinstance(p, Protocol)]
+            if not training and len(protocols) < len(self._protocols):
+                print("attributes are not judged: the network tells none")
+        if not protocols:
             if not training:
                 name = trainer.datamodule.dataset  # type: ignore[attr-defined]
-                print(f"nothing to judge: {name} has no protocol")
+                print(f"nothing to judge: {name} has no protocol of recognition")
             return {}
-        evaluations = [
-            evaluate(
-                embeddings,
-                sequences,
-                protocol,
-                distance=self.distance,
-                rerank=self.rerank,
-                verification=not training,
-                bootstrap=0 if training else self.bootstrap,
-                device=embeddings.device,
-            )
-            for protocol in self._protocols
-        ]
+        evaluations = judge(
+            protocols,
+            embeddings,
+            sequences,
+            attributes,
+            bootstrap=0 if training else self.bootstrap,
+            distance=self.distance,
+            rerank=self.rerank,
+            verification=not training,
+            device=embeddings.device,
+        )
         figures = {
-            f"{evaluation.protocol.id}/{probes}/{metric}": value
+            f"{evaluation.protocol.id}/{name}": value
             for evaluation in evaluations
-            for probes, metrics in evaluation.metrics.items()
-            for metric, value in metrics.items()
-            if metric in ("rank1", "map") and isinstance(value, float)
+            for name, value in evaluation.headlines.items()
         }
         if not training:
             publish(evaluations, self.directory)
@@ -212,7 +268,7 @@ class ProtocolEvaluation(EmbeddingCollector):
     def _draw(
         self,
         trainer: pl.Trainer,
-        evaluation: Evaluation,
+        evaluation: AnyEvaluation,
         embeddings: Tensor,
         sequences: pd.DataFrame,
         training: bool,
@@ -221,7 +277,7 @@ class ProtocolEvaluation(EmbeddingCollector):
             return
         board = trainer.logger.experiment
         stage = "val" if training else str(trainer.state.fn.value)  # type: ignore[union-attr]
-        figure = heat_map(evaluation)
+        figure = figure_of(evaluation)
         if figure is not None:
             board.add_figure(f"{stage}/{evaluation.protocol.id}", figure, trainer.global_step)
         if self.projector and not training:
@@ -235,7 +291,47 @@ class ProtocolEvaluation(EmbeddingCollector):
             )
 
 
-def chosen_protocols(known: Any, names: list[str]) -> list[Protocol]:
+def judge(
+    protocols: Sequence[AnyProtocol],
+    embeddings: NDArray[Any] | Tensor,
+    sequences: pd.DataFrame,
+    attributes: pd.DataFrame | None,
+    *,
+    bootstrap: int = 1000,
+    **settings: Any,
+) -> list[AnyEvaluation]:
+    """Judge embeddings by protocols of recognition and attributes by those of attributes.
+
+    Args:
+        protocols: by which.
+        embeddings: (N, D).
+        sequences: N table rows.
+        attributes: N rows, a column an attribute; None if there are none.
+        bootstrap: resamples of the intervals.
+        settings: of :func:`gaitbench.protocols.evaluate`.
+
+    Raises:
+        InputError: if attributes are to be judged and there are none, and as the two functions do.
+    """
+    evaluations: list[AnyEvaluation] = []
+    for protocol in protocols:
+        if isinstance(protocol, Protocol):
+            evaluations.append(
+                evaluate(embeddings, sequences, protocol, bootstrap=bootstrap, **settings)
+            )
+        elif attributes is None:
+            raise InputError(
+                f"{protocol.id} judges attributes, and this network tells none; take one that was "
+                "trained on them (model.attribute_weight above 0), or another protocol"
+            )
+        else:
+            evaluations.append(
+                evaluate_attributes(attributes, sequences, protocol, bootstrap=bootstrap)
+            )
+    return evaluations
+
+
+def chosen_protocols(known: Mapping[str, AnyProtocol], names: Sequence[str]) -> list[AnyProtocol]:
     """The protocols of those names.
 
     Raises:
@@ -248,30 +344,33 @@ def chosen_protocols(known: Any, names: list[str]) -> list[Protocol]:
     return [known[name] for name in names]
 
 
-def heat_map(evaluation: Evaluation) -> Figure | None:
-    """Rank-1 by gallery and probe view; None where the protocol pools the gallery's views."""
+def figure_of(evaluation: AnyEvaluation) -> Figure | None:
+    """Rank-1 by gallery and probe view, or AUROC by attribute; None where there is neither."""
+    if isinstance(evaluation, AttributeEvaluation):
+        areas = evaluation.areas()
+        return attribute_chart(areas, evaluation.protocol.id) if areas else None
     if evaluation.protocol.gallery_views == "pooled":
         return None
     return view_heat_map(evaluation.table, evaluation.protocol.id)
 
 
-def publish(evaluations: list[Evaluation], directory: Path) -> None:
-    """Print the tables, and write them with their heat maps and ``metrics.json``."""
+def publish(evaluations: Sequence[AnyEvaluation], directory: Path) -> None:
+    """Print the tables, and write them with their figures and ``metrics.json``."""
     for evaluation in evaluations:
         print(f"\n{evaluation.to_markdown()}")
         evaluation.write(directory)
-        figure = heat_map(evaluation)
+        figure = figure_of(evaluation)
         if figure is not None:
             save_figure(figure, directory / "tables" / f"{evaluation.protocol.id}.png")
     write_metrics(evaluations, directory)
 
 
 class PredictionWriter(EmbeddingCollector):
-    """Writes the embeddings of ``predict`` and the table that describes them.
+    """Writes the embeddings and attributes of ``predict`` and the table that describes them.
 
     Args:
-        dir: where ``embeddings.npy`` and ``sequences.csv`` go; ``predictions`` in the run's folder
-            if not given.
+        dir: where ``embeddings.npy``, ``sequences.csv`` and, if the method tells attributes,
+            ``attributes.csv`` go; ``predictions`` in the run's folder if not given.
     """
 
     runs = ("predict",)
@@ -286,28 +385,91 @@ class PredictionWriter(EmbeddingCollector):
         pl_module: pl.LightningModule,
         embeddings: Tensor,
         sequences: pd.DataFrame,
+        attributes: pd.DataFrame | None,
     ) -> dict[str, float]:
-        """Write both files, each beside its place and then renamed."""
+        """Write the files, each beside its place and then renamed."""
         directory = Path(self.dir) if self.dir else self.directory / "predictions"
-        write_predictions(directory, embeddings.cpu().numpy(), sequences)
+        write_predictions(directory, embeddings.cpu().numpy(), sequences, attributes)
         print(f"{len(sequences)} embeddings written to {directory}")
         return {}
 
 
-EMBEDDINGS, SEQUENCES = "embeddings.npy", "sequences.csv"
+EMBEDDINGS, SEQUENCES, ATTRIBUTES = "embeddings.npy", "sequences.csv", "attributes.csv"
+LABELS = ("subject", "condition", "number", "view")
+"""Columns that all tables of sequences have."""
 
 
 def write_predictions(
-    directory: Path, embeddings: NDArray[np.float32], sequences: pd.DataFrame
+    directory: Path,
+    embeddings: NDArray[np.float32],
+    sequences: pd.DataFrame,
+    attributes: pd.DataFrame | None = None,
 ) -> None:
-    """Write ``embeddings.npy`` (N, D) float32 and ``sequences.csv``, line i for row i."""
+    """Write ``embeddings.npy`` (N, D) float32 and ``sequences.csv``, line i for row i.
+
+    Predicted attributes, if there are any, are written to ``attributes.csv``, line i for row i,
+    after the columns that name the sequence; otherwise such a file of an earlier run is removed.
+    """
     table = sequences.rename(columns={"length": "frames"}).drop(columns="start")
-    labels = ["subject", "condition", "number", "view", "frames"]
+    labels = [*LABELS, "frames"]
     table = table[labels + [name for name in table.columns if name not in labels]]
     with written_whole(directory / EMBEDDINGS) as path, path.open("wb") as file:
         np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
     with written_whole(directory / SEQUENCES) as path:
         table.to_csv(path, index=False, lineterminator="\n")
+    if attributes is None:
+        (directory / ATTRIBUTES).unlink(missing_ok=True)
+        return
+    with written_whole(directory / ATTRIBUTES) as path:
+        told = pd.concat([sequences[list(LABELS)], attributes.set_axis(sequences.index)], axis=1)
+        told.to_csv(path, index=False, lineterminator="\n")
+
+
+def predictions_folder(directory: Path) -> Path:
+    """Where a run's predictions are: its folder ``predictions``, or the folder itself."""
+    folder = directory / "predictions"
+    return folder if folder.is_dir() else directory
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"subject": str, "condition": str})
+    except (ValueError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is no table ({reason}); predict again") from error
+    for column in LABELS:
+        if column not in table:
+            raise InputError(f"{path} lacks the column {column}; predict again")
+    return table
+
+
+def read_attributes(directory: Path, sequences: pd.DataFrame) -> pd.DataFrame | None:
+    """Read the predicted attributes beside the embeddings; None if the network told none.
+
+    Args:
+        directory: as for :func:`read_predictions`.
+        sequences: the table that it gave.
+
+    Raises:
+        InputError: if the file is damaged, or is of other sequences.
+    """
+    path = predictions_folder(directory) / ATTRIBUTES
+    if not path.is_file():
+        return None
+    table = _read_table(path)
+    keys = list(LABELS)
+    if len(table) != len(sequences) or (table[keys].astype(str) != sequences[keys].astype(str)).any(
+        axis=None
+    ):
+        raise InputError(
+            f"{path} and {SEQUENCES} beside it list other sequences; they must be of the same run, "
+            "so predict again"
+        )
+    told = table.drop(columns=keys)
+    for column in told:
+        if not pd.api.types.is_numeric_dtype(told[column]):
+            raise InputError(f"{path} has a value in column {column} that is no number; mend it")
+    return told
 
 
 def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame]:
@@ -316,7 +478,7 @@ def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame
     Raises:
         InputError: if a file is missing, damaged, or does not match the other.
     """
-    folder = directory / "predictions" if (directory / "predictions").is_dir() else directory
+    folder = predictions_folder(directory)
     for name in (EMBEDDINGS, SEQUENCES):
         if not (folder / name).is_file():
             raise InputError(
@@ -329,14 +491,7 @@ def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame
         raise InputError(
             f"{folder / EMBEDDINGS} is no plain numpy array ({error}); predict again"
         ) from error
-    try:
-        table = pd.read_csv(folder / SEQUENCES, dtype={"subject": str, "condition": str})
-    except (ValueError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder / SEQUENCES} is no table ({reason}); predict again") from error
-    for column in ("subject", "condition", "number", "view"):
-        if column not in table:
-            raise InputError(f"{folder / SEQUENCES} lacks the column {column}; predict again")
+    table = _read_table(folder / SEQUENCES)
     for column in ("number", "view"):
         if not pd.api.types.is_integer_dtype(table[column]):
             raise InputError(

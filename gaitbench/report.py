@@ -1,7 +1,7 @@
 """What is in a store, what is not, and what looks wrong: read before the first training."""
 
+import csv
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +15,15 @@ from gaitbench.skeleton import get_skeleton
 from gaitbench.store import SequenceStore
 
 REPORT = "report.md"
+SKIPPED = "skipped.csv"
+"""File in a store's folder that lists what was left out in reading: line, file_name, reason."""
+
 AXES = {"pose": ("x", "y", "confidence"), "skeleton3d": ("x", "y", "z")}
 """Kind of frame -> names of its last axis; the values of other kinds have no names."""
 
 CHUNK = 1 << 22  # bytes of frames looked at at a time
 WORST = 3  # joints named
-NAMED = 5  # subjects named
+NAMED = 5  # subjects, or files left out, that are named
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class DataReport:
         not_first: those of which another than the first was taken; None likewise.
         absent: subjects that the dataset's own list names and that have no sequence.
         unlisted: subjects that have sequences and that the list does not name.
+        skipped: sequences that were left out in reading, as their files could not be used.
+        skipped_first: the first of them and why, a phrase each.
         unseen: share of joints whose confidence is zero; None where frames are not poses.
         worst: up to three joints that are unseen most often, with their share.
         ranges: axis -> least and greatest value; of poses, only over joints that are seen.
@@ -78,6 +83,8 @@ class DataReport:
     not_first: int | None
     absent: tuple[str, ...]
     unlisted: tuple[str, ...]
+    skipped: int
+    skipped_first: tuple[str, ...]
     unseen: float | None
     worst: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
@@ -103,6 +110,8 @@ class DataReport:
             f"| sequences shorter than {self.short_below} frames | {self.short:,} |",
             f"| empty sequences | {self.empty:,} |",
         ]
+        if self.skipped:
+            lines.append(f"| sequences left out in reading | {self.skipped:,} |")
         if self.missing_frames is not None:
             missing = f"{self.missing_frames:,} in {self.incomplete:,} sequences"
             lines.append(f"| frames missing between first and last | {missing} |")
@@ -122,6 +131,10 @@ class DataReport:
         lines += ["", f"Units: {self.units}.", ""]
         for sentence in self.remarks():
             lines += [sentence, ""]
+        if self.skipped:
+            more = [f"- and {self.skipped - NAMED:,} more"] * (self.skipped > NAMED)
+            named = [*(f"- {what}" for what in self.skipped_first), *more]
+            lines += [f"Left out in reading, listed in {SKIPPED}:", "", *named, ""]
         return "\n".join([*lines, *self._count_table(), ""])
 
     def remarks(self) -> list[str]:
@@ -182,23 +195,27 @@ def data_report(
         listed: subjects that the dataset's own list names; None where it has no list.
     """
     table = store.sequences
-    present = set(table["subject"])
+    # of very many subjects only the number is wanted, without an object for each
+    present = set() if listed is None else set(table["subject"])
     length = table["length"].to_numpy()
-    found = Counter(zip(table["condition"], table["view"].tolist(), strict=True))
+    groups = table.groupby(["condition", "view"], sort=False).size()
+    found: dict[tuple[str, int], int]
+    found = dict(zip(groups.index.to_list(), groups.tolist(), strict=True))
     wanted = dict(expected or {})
     counts = tuple(
-        Count(*key, wanted.get(key, 0 if wanted else None), found[key])
+        Count(*key, wanted.get(key, 0 if wanted else None), found.get(key, 0))
         for key in sorted({*found, *wanted})
     )
 
     def total(column: str) -> int | None:
         return int(table[column].sum()) if column in table else None
 
+    skipped = _skipped(store)
     unseen, worst = _unseen(store)
     return DataReport(
         dataset=store.info.dataset,
         kind=store.info.kind,
-        subjects=len(present),
+        subjects=table["subject"].nunique(),
         sequences=len(table),
         frames=len(store.frames),
         counts=counts,
@@ -212,6 +229,8 @@ def data_report(
         not_first=total("not_first"),
         absent=() if listed is None else tuple(sorted({*listed} - present)),
         unlisted=() if listed is None else tuple(sorted(present - {*listed})),
+        skipped=len(skipped),
+        skipped_first=tuple(skipped[:NAMED]),
         unseen=unseen,
         worst=worst,
         ranges=_ranges(store),
@@ -222,6 +241,15 @@ def data_report(
 def _chunks(frames: NDArray[Any]) -> list[NDArray[Any]]:
     step = max(1, CHUNK // max(1, frames[0].nbytes))
     return [frames[begin : begin + step] for begin in range(0, len(frames), step)]
+
+
+def _skipped(store: SequenceStore) -> list[str]:
+    """What was left out in reading and why."""
+    if not (store.path / SKIPPED).exists():
+        return []
+    with (store.path / SKIPPED).open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return [f"line {row['line']}: {row['file_name']} {row['reason']}" for row in rows]
 
 
 def _unseen(store: SequenceStore) -> tuple[float | None, dict[str, float]]:

@@ -5,6 +5,7 @@ workers, so a run repeats and resumes exactly. Each process of a distributed run
 the same global batch, and all processes make the same number of steps.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from gaitbench.batch import BatchRequest, Rows
 from gaitbench.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 def process_rank() -> tuple[int, int]:
@@ -88,6 +91,45 @@ class RandomBatches(InOrder):
         rows = random.permutation(self.rows)
         for start in range(0, len(rows), self.batch_size):
             yield rows[start : start + self.batch_size]
+
+
+class IndependentBatches(BatchSampler):
+    """Batches that know nothing of each other, all of them full.
+
+    Each is drawn from all rows, none of them twice, or with repeats where there are fewer rows than
+    a batch takes. An epoch counts windows, not sequences: it has as many batches as it takes to
+    show as many windows as there are rows, so with two windows a sequence it shows about half of
+    the sequences.
+
+    Args:
+        rows: table rows to draw from.
+        batch_size: sequences of a batch over all processes.
+        windows: of each of them.
+        seed: of all batches.
+
+    Source: the sampler of two views in the authors' program of Cosma and Radoi 2022, doi
+    10.3390/s22186803.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, windows: int = 1, seed: int = 0) -> None:
+        super().__init__(rows, batch_size, seed)
+        self.windows = windows
+        if len(rows) < batch_size and process_rank()[0] == 0:
+            logger.warning(
+                "a batch takes %d sequences of %d, so each is drawn with repeats",
+                batch_size,
+                len(rows),
+            )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.rows) // (self.batch_size * self.windows))
+
+    def batches(self, random: np.random.Generator) -> Iterator[Rows]:
+        """A fresh draw a batch."""
+        few = len(self.rows) < self.batch_size
+        for _ in range(len(self)):
+            yield self.rows[random.choice(len(self.rows), self.batch_size, replace=few)]
 
 
 class SubjectBatches(BatchSampler):

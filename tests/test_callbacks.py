@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaitbench import callbacks
+from gaitbench import callbacks, tools
 from gaitbench.callbacks import EmbeddingCollector, PredictionWriter, ProtocolEvaluation
 from gaitbench.datamodules import CasiaB
 from gaitbench.errors import InputError
+from gaitbench.protocols import AttributeProtocol
 
 TABLE = pd.DataFrame(
     {
@@ -30,9 +32,14 @@ class Keeper(EmbeddingCollector):
     """Keeps what it is given."""
 
     def on_embeddings(
-        self, trainer: Any, pl_module: Any, embeddings: Tensor, sequences: pd.DataFrame
+        self,
+        trainer: Any,
+        pl_module: Any,
+        embeddings: Tensor,
+        sequences: pd.DataFrame,
+        attributes: pd.DataFrame | None,
     ) -> dict[str, float]:
-        self.embeddings, self.sequences = embeddings, sequences
+        self.embeddings, self.sequences, self.attributes = embeddings, sequences, attributes
         return {"n": float(len(sequences))}
 
 
@@ -58,6 +65,8 @@ class OneProcess:
 class Log:
     """As much of a module as a collector asks for."""
 
+    attribute_names = ("Female", "No carrying")
+
     def __init__(self) -> None:
         self.logged: dict[str, float] = {}
 
@@ -68,7 +77,14 @@ class Log:
 def feed(callback: EmbeddingCollector, trainer: Any, *batches: tuple[list[int], Tensor]) -> None:
     for i, (rows, embedding) in enumerate(batches):
         outputs = {"embedding": embedding, "row": torch.tensor(rows)}
+        if callback.__dict__.get("tell"):
+            outputs["attributes"] = told(*rows)
         callback.on_test_batch_end(trainer, None, outputs, None, i)  # type: ignore[arg-type]
+
+
+def told(*rows: int) -> Tensor:
+    """Attributes that tell their row."""
+    return torch.tensor([[row / 8, 1 - row / 8] for row in rows])
 
 
 def points(*rows: int) -> Tensor:
@@ -84,6 +100,33 @@ def test_embeddings_come_one_a_sequence_in_the_order_of_the_table() -> None:
     assert keeper.sequences.index.tolist() == [0, 2, 4]
     assert keeper.sequences["subject"].tolist() == ["075", "076", "076"]
     assert log.logged == {"test/n": 3.0}
+
+
+def test_attributes_come_with_the_embeddings() -> None:
+    """The mean of a row's windows, by name, or None where the method tells none."""
+    keeper, trainer = Keeper(), OneProcess()
+    feed(keeper, trainer, ([2, 0], points(2, 0)))
+    keeper.on_test_epoch_end(trainer, Log())  # type: ignore[arg-type]
+    assert keeper.attributes is None
+    keeper.tell = True  # type: ignore[attr-defined]
+    feed(keeper, trainer, ([4, 2], points(4, 2)), ([4], points(4)))
+    outputs = {"embedding": points(2), "row": torch.tensor([2]), "attributes": told(6)}
+    keeper.on_test_batch_end(trainer, None, outputs, None, 2)  # type: ignore[arg-type]
+    keeper.on_test_epoch_end(trainer, Log())  # type: ignore[arg-type]
+    assert keeper.attributes is not None
+    assert list(keeper.attributes) == ["Female", "No carrying"]
+    assert keeper.attributes.index.tolist() == [2, 4]
+    assert keeper.attributes["Female"].tolist() == [0.5, 0.5]
+    assert keeper.attributes["No carrying"].tolist() == [0.5, 0.5]
+
+
+def test_attributes_that_are_not_finite_are_refused_by_name() -> None:
+    keeper, trainer = Keeper(), OneProcess()
+    outputs = {"embedding": points(0, 3), "row": torch.tensor([0, 3]), "attributes": told(0, 3)}
+    outputs["attributes"][1, 1] = float("nan")
+    keeper.on_test_batch_end(trainer, None, outputs, None, 0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"1 of 2 predicted attributes .* 076-bg-01-018;"):
+        keeper.on_test_epoch_end(trainer, Log())  # type: ignore[arg-type]
 
 
 def test_every_run_starts_afresh() -> None:
@@ -143,6 +186,56 @@ def test_unknown_protocol_is_refused_before_anything_is_computed() -> None:
         judge.setup(OneProcess(), None, "test")  # type: ignore[arg-type]
 
 
+GENDER = AttributeProtocol("x.gender", "Who is a woman.", {"ALL": {}}, ("Female",))
+
+
+def labelled(stage: str, out: Path) -> OneProcess:
+    """A trainer whose data know attributes and have a protocol of them beside one of people."""
+    trainer = OneProcess(stage, out)
+    table = TABLE.assign(Female=[0.0, 0.0, 1.0, 1.0, 1.0])
+    protocols = {"casia_b.first_walk": CasiaB.protocols["casia_b.first_walk"], "x.gender": GENDER}
+    trainer.datamodule = SimpleNamespace(
+        sequences=table, dataset="x", protocols=protocols, default_protocols=("x.gender",)
+    )
+    return trainer
+
+
+@pytest.mark.parametrize("stage", ["test", "fit"])
+def test_attributes_are_judged_where_they_are_told(
+    stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer, log, judge = labelled(stage, tmp_path), Log(), ProtocolEvaluation(bootstrap=10)
+    trainer.logger = None
+    judge.setup(trainer, None, stage)  # type: ignore[arg-type]
+    judge.tell = True  # type: ignore[attr-defined]
+    feed(judge, trainer, (list(range(5)), points(*range(5))))
+    judge.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+    assert log.logged == {"test/x.gender/ALL/auroc": 1.0}
+    assert ("### x.gender" in capsys.readouterr().out) == (stage == "test")
+    assert (tmp_path / "metrics.json").exists() == (stage == "test")
+    if stage == "test":
+        metrics = json.loads((tmp_path / "metrics.json").read_text())
+        assert metrics["x.gender"]["ALL"]["auroc"] == 1
+        assert (tmp_path / "tables" / "x.gender.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_attributes_that_nobody_tells_are_left_out_unless_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer, log, judge = labelled("test", tmp_path), Log(), ProtocolEvaluation()
+    judge.setup(trainer, None, "test")  # type: ignore[arg-type]
+    feed(judge, trainer, ([0, 1], points(0, 1)))
+    judge.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+    shown = capsys.readouterr().out
+    assert "attributes are not judged: the network tells none" in shown
+    assert "nothing to judge: x has no protocol of recognition" in shown
+    asked = ProtocolEvaluation(["x.gender"])
+    asked.setup(trainer, None, "test")  # type: ignore[arg-type]
+    feed(asked, trainer, ([0, 1], points(0, 1)))
+    with pytest.raises(InputError, match=r"x.gender judges attributes, and this network"):
+        asked.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+
+
 # -------------------------------------------------------------------- predictions, out and in again
 
 
@@ -162,6 +255,53 @@ def test_predictions_are_read_as_they_were_written(written: Path) -> None:
         for name in ("subject", "condition", "number", "view"):
             assert table[name].tolist() == TABLE[name].tolist()
         assert table["frames"].tolist() == TABLE["length"].tolist()
+
+
+def test_attributes_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Also with names that have a space and a comma; without them an old file is removed."""
+    names = ["Female", "No carrying", "a,b"]
+    values = np.random.default_rng(0).random((5, 3)).astype(np.float32)
+    attributes = pd.DataFrame(values, columns=names)
+    callbacks.write_predictions(tmp_path, points(*range(5)).numpy(), TABLE, attributes)
+    table = callbacks.read_predictions(tmp_path)[1]
+    found = callbacks.read_attributes(tmp_path, table)
+    assert found is not None
+    assert list(found) == names
+    np.testing.assert_array_equal(found.to_numpy(np.float32), values)
+    written = pd.read_csv(tmp_path / "attributes.csv", dtype=str)
+    assert list(written) == ["subject", "condition", "number", "view", *names]
+    with pytest.raises(InputError, match=r"attributes.csv and sequences.csv beside it list other"):
+        callbacks.read_attributes(tmp_path, table[:4])
+    with pytest.raises(InputError, match=r"attributes.csv and sequences.csv beside it list other"):
+        callbacks.read_attributes(tmp_path, table.assign(view=7))
+    text = (tmp_path / "attributes.csv").read_text()
+    (tmp_path / "attributes.csv").write_text(text.replace("\n075,nm,1,0,0.", "\n075,nm,1,0,x0."))
+    with pytest.raises(InputError, match="a value in column Female that is no number"):
+        callbacks.read_attributes(tmp_path, table)
+    (tmp_path / "attributes.csv").write_text("")
+    with pytest.raises(InputError, match=r"attributes.csv is no table"):
+        callbacks.read_attributes(tmp_path, table)
+    callbacks.write_predictions(tmp_path, points(*range(5)).numpy(), TABLE)
+    assert callbacks.read_attributes(tmp_path, table) is None
+
+
+def test_written_attributes_are_judged_again_without_a_model(tmp_path: Path) -> None:
+    """By labels in ``sequences.csv``; refused where nothing was told of attributes."""
+    table = TABLE.assign(Female=[0.0, 0.0, 1.0, 1.0, 0.8])
+    attributes = pd.DataFrame({"Bag": [0.5] * 5, "Female": [0.1, 0.2, 0.9, 0.3, 0.4]})
+    embeddings = points(*range(5)).numpy()
+    callbacks.write_predictions(tmp_path / "predictions", embeddings, table, attributes)
+    words = [str(tmp_path), "--bootstrap=0", "--protocol=fvg.gender"]
+    with pytest.raises(InputError, match="needs the column"):
+        tools.run("evaluate", words)
+    tools.run("evaluate", [*words[:2], "--protocol=casia_b.gender"])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["casia_b.gender"]
+    assert metrics["ALL"]["auroc"] == 1
+    assert metrics["ALL"]["recall"] == pytest.approx(1 / 3)
+    assert metrics["ALL/000"]["n"] == 2
+    callbacks.write_predictions(tmp_path / "predictions", embeddings, table)
+    with pytest.raises(InputError, match=r"casia_b.gender judges attributes, and this network"):
+        tools.run("evaluate", [*words[:2], "--protocol=casia_b.gender"])
 
 
 def test_half_precision_is_written_as_float32(tmp_path: Path) -> None:

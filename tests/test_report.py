@@ -108,6 +108,20 @@ def test_a_list_of_subjects_that_disagrees(poses):
     assert absent in found.to_text() and unlisted in found.to_text()
 
 
+@pytest.mark.parametrize("count", [2, 7])
+def test_what_was_left_out_in_reading(poses, count):
+    rows = [f"{i + 2},poses/{i}.npy,is truncated" for i in range(count)]
+    (poses.path / "skipped.csv").write_text("\n".join(["line,file_name,reason", *rows]) + "\n")
+    found = data_report(poses)
+    assert found.skipped == count
+    assert found.skipped_first[0] == "line 2: poses/0.npy is truncated"
+    text = found.to_text()
+    assert f"| sequences left out in reading | {count} |" in text
+    assert text.count("is truncated") == min(count, 5)
+    assert ("- and 2 more" in text) == (count == 7)
+    assert found.remarks() == []  # the reader has said so already
+
+
 def test_plain_data(poses):
     found = data_report(poses)
     plain = found.to_dict()

@@ -1,10 +1,18 @@
+import logging
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitbench.errors import InputError
-from gaitbench.samplers import InOrder, RandomBatches, SubjectBatches, process_rank
+from gaitbench.samplers import (
+    IndependentBatches,
+    InOrder,
+    RandomBatches,
+    SubjectBatches,
+    process_rank,
+)
 
 ROWS = np.arange(100, 123)
 SUBJECTS = np.array([0] * 10 + [1] * 3 + [2] * 1 + [3] * 9)
@@ -34,6 +42,46 @@ def test_seeds_of_draws_differ_from_batch_to_batch() -> None:
     sampler = RandomBatches(ROWS, 5, seed=1)
     seeds = [request.seed for epoch in (0, 1) for request in (sampler.set_epoch(epoch) or sampler)]
     assert len(set(seeds)) == len(seeds)
+
+
+@given(st.integers(1, 23), st.integers(1, 3), st.integers(0, 9))
+def test_independent_batches_are_full_and_hold_nothing_twice(
+    size: int, windows: int, epoch: int
+) -> None:
+    sampler = IndependentBatches(ROWS, size, windows, seed=4)
+    found = batches(sampler, epoch)
+    assert len(found) == len(sampler) == -(-len(ROWS) // (size * windows))
+    for rows in found:
+        assert len(rows) == len(set(rows.tolist())) == size
+        assert set(rows) <= set(ROWS)
+    again = batches(IndependentBatches(ROWS, size, windows, seed=4), epoch)
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+def test_an_epoch_of_densegait_is_that_of_the_authors() -> None:
+    """Source: specs of the two-views sampler, 217,954 rows in batches of 1,024 windows."""
+    assert len(IndependentBatches(np.arange(217_954), 512, 2)) == 213
+
+
+def test_independent_batches_know_nothing_of_each_other() -> None:
+    sampler = IndependentBatches(ROWS, 5, seed=0)
+    drawn = [rows for epoch in range(400) for rows in batches(sampler, epoch)]
+    times = np.bincount(np.concatenate(drawn) - 100, minlength=23)
+    expected = len(drawn) * 5 / 23
+    assert np.abs(times - expected).max() < 5 * np.sqrt(expected)
+    both = np.mean([len(set(a) & set(b)) for a, b in zip(drawn[::2], drawn[1::2], strict=True)])
+    assert both == pytest.approx(25 / 23, abs=0.1)
+
+
+def test_fewer_rows_than_a_batch_are_drawn_with_repeats(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        sampler = IndependentBatches(ROWS, 24, seed=0)
+    assert [r.getMessage() for r in caplog.records] == [
+        "a batch takes 24 sequences of 23, so each is drawn with repeats"
+    ]
+    (rows,) = batches(sampler)
+    assert len(rows) == 24
+    assert not caplog.records[1:]
 
 
 @given(st.integers(1, 4), st.integers(1, 12), st.integers(0, 5))

@@ -2,11 +2,38 @@
 
 from gaitbench.datamodules.base import GaitDataModule
 from gaitbench.datamodules.casia_b import CasiaB
+from gaitbench.datamodules.casia_b_tracks import CasiaBTracks
 from gaitbench.datamodules.densegait import DenseGait
 from gaitbench.datamodules.fvg import FVG
+from gaitbench.datamodules.grew import Grew
+from gaitbench.datamodules.ouisir import OuIsir
 from gaitbench.datamodules.oumvlp import OumvlpPose
+from gaitbench.datamodules.own import OwnSequences
+from gaitbench.datamodules.uwg import Uwg
 
-DATASETS: tuple[type[GaitDataModule], ...] = (CasiaB, DenseGait, FVG, OumvlpPose)
+DATASETS: tuple[type[GaitDataModule], ...] = (
+    CasiaB,
+    CasiaBTracks,
+    DenseGait,
+    FVG,
+    Grew,
+    OuIsir,
+    OumvlpPose,
+    OwnSequences,
+    Uwg,
+)
 """All of them, for tools that look something up by name."""
 
-__all__ = ["DATASETS", "FVG", "CasiaB", "DenseGait", "GaitDataModule", "OumvlpPose"]
+__all__ = [
+    "DATASETS",
+    "FVG",
+    "CasiaB",
+    "CasiaBTracks",
+    "DenseGait",
+    "GaitDataModule",
+    "Grew",
+    "OuIsir",
+    "OumvlpPose",
+    "OwnSequences",
+    "Uwg",
+]

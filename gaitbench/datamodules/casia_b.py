@@ -17,8 +17,9 @@ y and confidence of the 17 COCO joints, in pixels. ``image_name`` is
 matter. Or GaitGraph's split files, ``casia-b_pose_train_valid.csv`` and
 ``casia-b_pose_test.csv`` (or ``train`` and ``valid`` apart), in one folder.
 
-Splits: subjects 001-074 train and 075-124 test, the field's large-sample split ("74/50"); or
-001-062 and 063-124 ("62/62").
+Splits: subjects 001-074 train and 075-124 test, the field's large-sample split ("74/50");
+001-062 and 063-124 ("62/62"), as GaitFormer has it; or 001-099 and 100-124 ("99/25"), as it has it
+to tell women from men.
 
 Known gaps: frames in which the person detector did not find exactly one person have no row, so
 sequences have holes, a few are very short, and some recordings are absent altogether. Recordings
@@ -37,7 +38,7 @@ from typing import Any, ClassVar, Literal
 
 from gaitbench.casia_b import NUMBERS, SUBJECTS, TABLE, TRAIN_SUBJECTS, VIEWS
 from gaitbench.datamodules.base import GaitDataModule, Split
-from gaitbench.protocols import Protocol, Selection
+from gaitbench.protocols import AttributeProtocol, Protocol, Selection
 from gaitbench.readers.casia_b import READER_VERSION, casia_b_sources, read_casia_b
 from gaitbench.skeleton import COCO17
 from gaitbench.store import StoreWriter
@@ -156,10 +157,52 @@ FIRST_WALK = Protocol(
 As :data:`CROSS_VIEW`, but only nm 1 is gallery and every further nm sequence is a probe.
 """
 
+EACH_PAIR = Protocol(
+    id="casia_b.set",
+    description=(
+        "As GaitFormer's pairwise table: gallery nm 1-4, one view at a time, identical views "
+        "included; L1 distance of unit vectors; mean over gallery views, then over probe views."
+    ),
+    gallery=FIRST_FOUR,
+    probes=PROBES,
+    gallery_views="each",
+    exclude_same_view=False,
+    unmatched="wrong",
+    distance="l1",
+)
+"""What GaitFormer's evaluator calls "set" (Cosma and Radoi, 2022), meant for the 62 / 62 split.
+
+Gallery: nm 1 to 4, the sequences of one view at a time. Probes: nm 5 and 6, bg, cl; the authors'
+program writes the first alone. Excluded: nothing, so identical views are in its means. Distance: L1
+of vectors of unit length. The program writes the table of pairs of views and no mean of it. A probe
+whose subject is not in a gallery view counts as wrong.
+"""
+
 PROTOCOLS: dict[str, Protocol] = {
-    protocol.id: protocol for protocol in (CROSS_VIEW, GAITGRAPH2, GAITGRAPH, POOLED, FIRST_WALK)
+    protocol.id: protocol
+    for protocol in (CROSS_VIEW, GAITGRAPH2, GAITGRAPH, POOLED, EACH_PAIR, FIRST_WALK)
 }
-"""By id."""
+"""Those of recognition, by id."""
+
+GENDER = AttributeProtocol(
+    id="casia_b.gender",
+    description="As GaitFormer: who is a woman, over all walks and by view.",
+    sets={"ALL": {}},
+    attributes=("Female",),
+    each_view=True,
+)
+"""What GaitFormer's program tells of sex (Cosma and Radoi, 2022), meant for the 99 / 25 split.
+
+Judged: all walks of the test subjects, and those of each view by themselves. It prints weighted
+precision, recall and F1, accuracy, AUROC and average precision, and chooses checkpoints by the
+weighted F1 over all. The labels were never published; ``data.labels`` gives one's own.
+"""
+
+
+SPLITS = {
+    name: Split(train, tuple(s for s in SUBJECTS if s not in train))
+    for name, train in TRAIN_SUBJECTS.items()
+}
 
 
 class CasiaB(GaitDataModule):
@@ -170,7 +213,8 @@ class CasiaB(GaitDataModule):
     Args:
         path: the table of poses, ``.csv`` or ``.csv.gz``, or a folder that holds it or GaitGraph's
             split files.
-        split: training and test subjects, ``74/50`` (the field's) or ``62/62`` (GaitFormer's).
+        split: training and test subjects, ``74/50`` (the field's), ``62/62`` (GaitFormer's), or
+            ``99/25`` (GaitFormer's for gender).
         frames: frames of a window.
         settings: see :class:`GaitDataModule`.
     """
@@ -178,17 +222,17 @@ class CasiaB(GaitDataModule):
     dataset = "casia_b"
     native_skeleton = COCO17.name
     reader_version = READER_VERSION
-    splits: ClassVar[Mapping[str, Split]] = {
-        name: Split(train, tuple(s for s in SUBJECTS if s not in train))
-        for name, train in TRAIN_SUBJECTS.items()
+    splits: ClassVar[Mapping[str, Split]] = SPLITS
+    protocols: ClassVar[Mapping[str, Protocol | AttributeProtocol]] = {
+        **PROTOCOLS,
+        GENDER.id: GENDER,
     }
-    protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     default_protocols = ("casia_b.cross_view", "casia_b.gaitgraph2")
 
     def __init__(
         self,
         path: str = f"data/{TABLE}",
-        split: Literal["74/50", "62/62"] = "74/50",
+        split: Literal["74/50", "62/62", "99/25"] = "74/50",
         frames: int = 60,
         **settings: Any,
     ) -> None:

@@ -31,36 +31,59 @@ Citation: Cosma and Radoi, "Learning gait representations with noisy multi-task 
 22(18), 6803, 2022, doi 10.3390/s22186803, arXiv 2310.19418.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 
-from gaitbench.datamodules.annotated import AnnotatedDataModule
-from gaitbench.datamodules.base import Split
+from gaitbench.datamodules.annotated import TRACK, TracksDataModule
 from gaitbench.densegait import ANNOTATIONS, VALIDATION, attribute_names
 from gaitbench.errors import InputError
-from gaitbench.readers.annotated import (
-    Annotated,
-    Kind,
-    find_annotated,
-    read_annotations,
-)
-from gaitbench.skeleton import OPENPOSE18
+from gaitbench.protocols import AttributeProtocol
+from gaitbench.readers.annotated import Annotated, Kind, find_annotated
 
 PARTS = MappingProxyType({"train": ANNOTATIONS, "validation": VALIDATION})
-TRACK: Mapping[str, Kind] = MappingProxyType({"track_id": "subject"})
 COLUMNS: Mapping[str, Kind] = MappingProxyType(
     {**TRACK, **dict.fromkeys(attribute_names(), "probability")}
 )
 """Columns of the published tables beside ``file_name``."""
 
+ATTRIBUTES = AttributeProtocol(
+    id="densegait.attributes",
+    description=(
+        "Each attribute that both network and data name, yes or no at a half; AUROC and AP by "
+        "the predicted probabilities; what is not defined takes no part in a mean."
+    ),
+    sets={"ALL": {}},
+)
+"""Attributes of all tracks of a part, meant for ``validation``.
 
-class DenseGait(AnnotatedDataModule):
+Labels and predictions are rounded, a half to no, where a figure wants yes or no. AUROC, AP and F1
+of each attribute; means over attributes (macro), of the counts of all cells (micro), and over
+tracks (example). A share of nothing, such as the precision of what is never told, is left out.
+"""
+
+ATTRIBUTES_REFERENCE = AttributeProtocol(
+    id="densegait.attributes_reference",
+    description=(
+        "As GaitFormer's program: F1 is the weighted recall again, AP that of rounded "
+        "predictions, and what is not defined spoils the mean."
+    ),
+    sets={"ALL": {}},
+    form="reference",
+    undefined="nan",
+)
+"""What GaitFormer's program prints of attributes (Cosma and Radoi, 2022).
+
+As :data:`ATTRIBUTES`, with its figures alone and its faults: of each attribute F1 is the recall
+once more and AP is of rounded predictions; a share of nothing is not a number, nor is a mean with
+one in it; the log-loss is infinite, or no number, where a prediction is 0 or 1. Its ``acc`` is
+called Jaccard here, its Hamming loss error.
+"""
+
+
+class DenseGait(TracksDataModule):
     """DenseGait: 217,954 anonymous tracks with soft attributes, as OpenPose's 18 joints.
 
     This module's docstring says where the data come from and what is known to be missing. The
@@ -72,19 +95,15 @@ class DenseGait(AnnotatedDataModule):
         split: ``all``: every track trains, each a person of its own, and every track is predicted.
         frames: frames of a window.
         part: which of the two tables, ``train`` or ``validation``; each has a store of its own.
-        fraction: share of the tracks of the table that train: the nearest whole number of them, but
-            at least one. A larger share of the same seed holds the smaller one.
-        fraction_seed: which of them these are.
-        on_error: ``raise`` stops at the first file that is missing or damaged, ``skip`` leaves such
-            tracks out, counts them and lists them in ``skipped.csv`` beside the store's files.
-        settings: see :class:`GaitDataModule`; ``validation: held_out`` sets the tracks aside that
-            come last in the table.
+        settings: see :class:`TracksDataModule`.
     """
 
     dataset = "densegait"
-    native_skeleton = OPENPOSE18.name
-    units = "normalised, y down, confidence"
-    flip_y = True
+    columns = COLUMNS
+    protocols: ClassVar[Mapping[str, AttributeProtocol]] = {
+        protocol.id: protocol for protocol in (ATTRIBUTES, ATTRIBUTES_REFERENCE)
+    }
+    default_protocols = ("densegait.attributes",)
 
     def __init__(
         self,
@@ -92,18 +111,19 @@ class DenseGait(AnnotatedDataModule):
         split: Literal["all"] = "all",
         frames: int = 48,
         part: Literal["train", "validation"] = "train",
-        fraction: float = 1.0,
-        fraction_seed: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
         **settings: Any,
     ) -> None:
         super().__init__(path, split, frames, **settings)
-        if not 0 < fraction <= 1:
-            raise InputError(f"data.fraction is {fraction}; give a share above 0, at most 1")
+        if self.labels is not None:
+            raise InputError(
+                f"data.labels {self.labels}: {self.dataset} has attributes of its own; leave it out"
+            )
         self.part = part
-        self.fraction = fraction
-        self.fraction_seed = fraction_seed
-        self.on_error = on_error
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """All 42, in the order of the categories."""
+        return attribute_names()
 
     @property
     def source(self) -> Annotated:
@@ -112,7 +132,7 @@ class DenseGait(AnnotatedDataModule):
         Raises:
             InputError: if there is no table, or only that of the other part.
         """
-        found = find_annotated(self.path, PARTS[self.part], COLUMNS, upwards=False)
+        found = find_annotated(self.path, PARTS[self.part], self.columns, upwards=False)
         for part, place in PARTS.items():
             if part != self.part and found.annotations.match(place):
                 raise InputError(
@@ -120,40 +140,6 @@ class DenseGait(AnnotatedDataModule):
                     f"{PARTS[self.part]}; name the folder above it, or choose that part"
                 )
         return found
-
-    @cached_property
-    def tracks(self) -> pd.DataFrame:
-        """The table's rows: ``line``, ``file_name``, ``track_id``, and ``code`` of the track.
-
-        Codes count the tracks from 0 in the order of the table, those that train before the others.
-        """
-        table = read_annotations(replace(self.source, columns=TRACK))
-        track, names = pd.factorize(table["track_id"])
-        drawn = np.random.default_rng(self.fraction_seed).permutation(len(names))
-        others = np.ones(len(names), bool)
-        others[drawn[: self._share(len(names))]] = False
-        code = np.empty(len(names), np.int64)
-        code[np.argsort(others, kind="stable")] = np.arange(len(names))
-        return table.assign(code=code[track])
-
-    def _share(self, tracks: int) -> int:
-        return max(1, round(self.fraction * tracks))
-
-    @property
-    def num_subjects(self) -> int:
-        """Training tracks of the table, whether or not their files can be read."""
-        return self._share(int(self.tracks["code"].max()) + 1)
-
-    @property
-    def listed(self) -> Collection[str]:
-        """All tracks of the table, of which some may have been left out in reading."""
-        return self.tracks["track_id"].tolist()
-
-    def find_split(self, name: str) -> Split:
-        """The tracks that train, and all of them, in the order of the table."""
-        tracks = self.tracks.drop_duplicates("track_id")
-        trained = tracks["track_id"][tracks["code"] < self.num_subjects]
-        return Split(tuple(trained), tuple(tracks["track_id"]))
 
     @property
     def store_name(self) -> str:
@@ -163,26 +149,8 @@ class DenseGait(AnnotatedDataModule):
     @property
     def store_settings(self) -> Mapping[str, Any]:
         """Which table the store was read from, and whether tracks may be absent."""
-        return {"part": self.part, "on_error": self.on_error}
+        return {"part": self.part, **super().store_settings}
 
     def to_table(self, annotations: pd.DataFrame) -> pd.DataFrame:
-        """Each track a person who walks once; the attributes under their published names."""
-        names = {"subject": annotations["track_id"], "condition": "walk", "number": 0, "view": 0}
-        return pd.DataFrame(names).join(annotations[list(attribute_names())])
-
-    def setup(self, stage: str) -> None:
-        """Open the store and sort its tracks, without a Python object for each of them."""
-        table = self.open_store().sequences
-        code = self.tracks.set_index("line")["code"].loc[table["line"]].to_numpy()
-        kept = table["length"].to_numpy() >= max(self.min_frames, 1)
-        train = kept & (code < self.num_subjects)
-        validate = np.zeros_like(train)
-        if self.validation == "held_out":
-            people = np.unique(code[train])
-            validate = train & np.isin(code, people[-max(1, round(self.held_out * len(people))) :])
-            train &= ~validate
-        elif self.validation == "test":
-            validate = kept
-        parts = {"train": train, "validate": validate, "test": kept, "all": kept}
-        self.rows = {name: np.flatnonzero(part) for name, part in parts.items()}
-        self.subject_codes = code
+        """Each line a walk of its track; the attributes under their published names."""
+        return super().to_table(annotations).join(annotations[list(self.attributes)])

@@ -5,7 +5,7 @@ is needed; they are returned for the caller to change, and `save_figure` writes 
 """
 
 from gaitbench.draw.canvas import LEFT, MIDDLE, RIGHT, has_ffmpeg, save_figure
-from gaitbench.draw.charts import learning_curve, view_heat_map
+from gaitbench.draw.charts import attribute_chart, learning_curve, view_heat_map
 from gaitbench.draw.maps import animate_maps, draw_maps, map_summary
 from gaitbench.draw.poses import animate_poses, draw_poses
 
@@ -15,6 +15,7 @@ __all__ = [
     "RIGHT",
     "animate_maps",
     "animate_poses",
+    "attribute_chart",
     "draw_maps",
     "draw_poses",
     "has_ffmpeg",

@@ -1,4 +1,4 @@
-"""Figures of numbers: tables of views as heat maps, learning curves."""
+"""Figures of numbers: tables of views as heat maps, areas by attribute, learning curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -73,6 +73,51 @@ def view_heat_map(table: pd.DataFrame, title: str = "", metric: str = "rank1") -
     bar.set_label({"rank1": "rank-1"}.get(metric, metric) + " (%)", fontsize=9)
     bar.ax.tick_params(labelsize=7.5, length=0)
     bar.outline.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
+    return figure
+
+
+def attribute_chart(
+    areas: Mapping[str, tuple[float, Sequence[float] | None]], title: str = ""
+) -> Figure:
+    """Area under the ROC curve of each attribute, a line each from above to below.
+
+    Args:
+        areas: name -> area, 0..1, and the ends of its 95 % interval or None.
+        title: above.
+
+    Returns:
+        Points in percent with whiskers, beside the line of chance.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    if not areas:
+        raise ValueError("expected at least one attribute to draw, found none")
+    figure = new_figure(6.4, 0.2 * len(areas) + (1.1 if title else 0.8))
+    figure.set_layout_engine(ConstrainedLayoutEngine())
+    axes = figure.subplots()
+    least = 50.0
+    for place, (area, ends) in enumerate(areas.values()):
+        axes.axhline(place, color=GRID, linewidth=0.8, zorder=0)
+        least = min(least, *(100 * value for value in (area, *(ends or ()))))
+        if ends is not None:
+            axes.plot([100 * ends[0], 100 * ends[1]], [place, place], color=LINES[0], linewidth=2.2,
+                      alpha=0.45, solid_capstyle="round")  # fmt: skip
+        axes.plot(100 * area, place, "o", color=LINES[0], markersize=4.5)
+        axes.text(
+            101.5, place, f"{100 * area:.0f}", fontsize=7.5, va="center", color=INK, clip_on=False
+        )
+    axes.axvline(50, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(areas)), list(areas), fontsize=8)
+    axes.set_ylim(len(areas) - 0.4, -0.6)
+    axes.set_xlim(max(0.0, 10 * np.floor(least / 10)), 100.8)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel("AUROC (%), 95 % interval; dashed: chance", fontsize=9)
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
     return figure

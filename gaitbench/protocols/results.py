@@ -1,16 +1,18 @@
-"""What an evaluation gives: figures, the long table, and the table as the field prints it."""
+"""What an evaluation gives: figures, the long table, and the tables as the field prints them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gaitbench.files import written_whole
 
 if TYPE_CHECKING:
+    from gaitbench.protocols.attributes import AttributeProtocol
     from gaitbench.protocols.protocol import Protocol
 
 Figures = dict[str, float | int | list[float]]
@@ -53,6 +55,16 @@ class Evaluation:
     metrics: dict[str, Figures]
     notes: list[str]
     labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headlines(self) -> dict[str, float]:
+        """Rank-1 and mean average precision of each probe set, ``<set>/<metric>``."""
+        return {
+            f"{name}/{key}": value
+            for name, figures in self.metrics.items()
+            for key in ("rank1", "map")
+            if isinstance(value := figures.get(key), float)
+        }
 
     def view_table(self) -> pd.DataFrame:
         """Return the field's table: probe sets by probe views and their mean, rank-1 in percent.
@@ -122,10 +134,179 @@ class Evaluation:
         return f"{text} {interval.format(*map(_percent, ends))}" if isinstance(ends, list) else text
 
 
-def write_metrics(evaluations: Iterable[Evaluation], directory: Path) -> None:
-    """Write ``metrics.json``: ``{protocol: {probe set: figures}}``, whole or not at all."""
-    figures = {evaluation.protocol.id: evaluation.metrics for evaluation in evaluations}
+ATTRIBUTE_TITLES = {
+    "share": "share",
+    "auroc": "AUROC",
+    "ap": "AP",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "jaccard": "Jaccard",
+    "balanced_accuracy": "balanced accuracy",
+    "weighted_f1": "weighted F1",
+    "weighted_precision": "weighted precision",
+    "weighted_recall": "weighted recall",
+    "accuracy": "accuracy",
+    "error": "error",
+    "exact_match": "exact match",
+    "alpha": "alpha",
+    "mse": "MSE",
+    "mae": "MAE",
+    "log_loss": "log-loss",
+}
+"""Names of the figures of attributes in printed tables, in their order."""
+
+WEIGHTED = ("share", "auroc", "ap", "weighted_f1", "weighted_precision", "weighted_recall")
+"""What is printed of a single attribute, and of each in the reference form."""
+
+EACH = ("share", "auroc", "ap", "f1", "precision", "recall", "error")
+"""What is printed of each of several attributes."""
+
+KINDS = ("macro", "micro", "example")
+"""Prefixes of figures of several attributes together."""
+
+SHARED = ("auroc", "ap", "f1", "precision", "recall", "jaccard", "balanced_accuracy")
+"""What is printed of them."""
+
+TOGETHER = ("error", "exact_match", "alpha", "mse", "mae", "log_loss")
+"""What else is printed of several attributes together."""
+
+PLAIN = ("mse", "mae", "log_loss")
+"""Figures that are no shares and are not printed as percent."""
+
+
+@dataclass(frozen=True)
+class AttributeEvaluation:
+    """Predicted attributes judged by one protocol.
+
+    Attributes:
+        protocol: by which.
+        attributes: that were judged, in the order of the predictions.
+        table: long; columns ``set, view, attribute, metric, value, n``. One line a set, attribute
+            and metric, and one more for each view where the protocol wants them; ``view`` is NA in
+            the lines of a whole set, ``n`` the number of sequences.
+        metrics: set to figures, fractions in 0..1; with several attributes those of all together,
+            and beside them ``<set>/<attribute>`` to those of each. Where the protocol wants each
+            view, ``<set>/<view>`` likewise. Some have a 95 % interval ``<name>_ci95``.
+        notes: one sentence each on what was missing or left out.
+    """
+
+    protocol: "AttributeProtocol"
+    attributes: tuple[str, ...]
+    table: pd.DataFrame
+    metrics: dict[str, Figures]
+    notes: list[str]
+
+    @property
+    def headlines(self) -> dict[str, float]:
+        """AUROC of each set, ``<set>/<metric>``: with several attributes the mean over them."""
+        return {
+            f"{name}/{key}": value
+            for name, figures in self.metrics.items()
+            for key in ("auroc", "macro_auroc")
+            if "/" not in name and isinstance(value := figures.get(key), float)
+        }
+
+    def areas(self) -> dict[str, tuple[float, list[float] | None]]:
+        """AUROC and its interval, where defined, of each attribute, or of a single one's sets."""
+        single = len(self.attributes) == 1
+        found: dict[str, tuple[float, list[float] | None]] = {}
+        for name, figures in self.metrics.items():
+            value, ends = figures.get("auroc"), figures.get("auroc_ci95")
+            if isinstance(value, float) and np.isfinite(value):
+                several = single or sum("/" not in place for place in self.metrics) > 1
+                shown = name if several else name.partition("/")[2]
+                found[shown] = (value, ends if isinstance(ends, list) else None)
+        return found
+
+    def to_markdown(self) -> str:
+        """Return the tables and the notes."""
+        lines = [f"### {self.protocol.id}", "", self.protocol.description]
+        for head, rows in self._tables():
+            lines += ["", *_markdown(head, rows)]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def to_latex(self) -> str:
+        """Return the tables for LaTeX with the package ``booktabs``; notes as comments."""
+        lines = [f"% {self.protocol.id}: {self.protocol.description}"]
+        for head, rows in self._tables():
+            lines += _latex(head, rows)
+        lines += [f"% {note}" for note in self.notes]
+        return "\n".join(lines) + "\n"
+
+    def write(self, directory: Path) -> None:
+        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
+        tables = Path(directory) / "tables"
+        _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
+        _write(tables / f"{self.protocol.id}.md", self.to_markdown())
+        _write(tables / f"{self.protocol.id}.tex", self.to_latex())
+
+    def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Heads and lines: one of sets for a single attribute, else three for each set."""
+        if len(self.attributes) == 1:
+            return [_lines(f"{self.attributes[0]} (%)", self.metrics, WEIGHTED)]
+        each = WEIGHTED if self.protocol.form == "reference" else EACH
+        tables = []
+        for name, together in self.metrics.items():
+            if f"{name}/{self.attributes[0]}" not in self.metrics:
+                continue  # these are a single attribute's
+            own = {a: self.metrics[f"{name}/{a}"] for a in self.attributes}
+            tables.append(_lines(f"{name} (%)", own, each))
+            kinds = [kind for kind in KINDS if any(f"{kind}_{key}" in together for key in SHARED)]
+            rows = [
+                [ATTRIBUTE_TITLES[key], *(_figure(together, f"{kind}_{key}") for kind in kinds)]
+                for key in SHARED
+                if any(f"{kind}_{key}" in together for kind in kinds)
+            ]
+            tables.append(([f"{name} (%)", *kinds], rows))
+            tables.append(_lines("all together (%)", {name: together}, TOGETHER))
+        return tables
+
+
+def _lines(
+    title: str, places: Mapping[str, Figures], keys: Iterable[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of a table with a line a place and a column a figure that any has."""
+    shown = [key for key in keys if any(key in figures for figures in places.values())]
+    head = [title, "n", *(ATTRIBUTE_TITLES[key] for key in shown)]
+    rows = [
+        [name, str(figures["n"]), *(_figure(figures, key) for key in shown)]
+        for name, figures in places.items()
+    ]
+    return head, rows
+
+
+def _figure(figures: Figures, key: str) -> str:
+    """A figure as it is printed, with its interval."""
+    if key not in figures:
+        return "-"
+    value, ends = figures[key], figures.get(f"{key}_ci95")
+    assert not isinstance(value, list)
+    text = f"{value:.4f}" if key in PLAIN else _percent(value)
+    return f"{text} [{_percent(ends[0])}, {_percent(ends[1])}]" if isinstance(ends, list) else text
+
+
+def write_metrics(evaluations: Iterable[Evaluation | AttributeEvaluation], directory: Path) -> None:
+    """Write ``metrics.json``: ``{protocol: {probe set: figures}}``, whole or not at all.
+
+    What is not a number, as some attributes' figures in the reference form, becomes null.
+    """
+    figures = {
+        evaluation.protocol.id: evaluation.metrics
+        if isinstance(evaluation, Evaluation)
+        else {place: _or_null(found) for place, found in evaluation.metrics.items()}
+        for evaluation in evaluations
+    }
     _write(Path(directory) / "metrics.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
+
+
+def _or_null(figures: Figures) -> dict[str, float | int | list[float] | None]:
+    return {
+        name: value if isinstance(value, list) or np.isfinite(value) else None
+        for name, value in figures.items()
+    }
 
 
 def _write(path: Path, text: str) -> None:
@@ -151,7 +332,9 @@ def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def _latex(head: list[str], rows: list[list[str]]) -> list[str]:
     def line(cells: list[str]) -> str:
-        return " & ".join(cells).replace("#", "\\#").replace(" %", " \\%") + r" \\"
+        return (
+            " & ".join(cells).replace("#", "\\#").replace("_", "\\_").replace(" %", " \\%") + r" \\"
+        )
 
     head = [cell if "\\%" in cell else cell.replace("(%)", "(\\%)") for cell in head]
     return [

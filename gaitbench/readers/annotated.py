@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.parts import Part, read_in_parts
+from gaitbench.report import SKIPPED
 from gaitbench.skeleton import OPENPOSE18
 from gaitbench.store import TABLE_FILE, StoreWriter, fingerprint
 
@@ -36,12 +37,10 @@ if TYPE_CHECKING:
 Poses = NDArray[np.float32]
 Kind = Literal["subject", "text", "integer", "probability"]
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised by one whenever :func:`read_annotated` makes another store of the same files."""
 
 FILE_NAME = "file_name"
-SKIPPED = "skipped.csv"
-"""File beside those of the store that lists the sequences that were left out."""
 
 SEQUENCES = 512  # sequences a part: some 30,000 frames, 7 MB
 JOINTS = (OPENPOSE18.num_joints, 3)
@@ -66,12 +65,15 @@ class Annotated:
         columns: column that must be there, beside ``file_name`` -> what it holds: ``subject`` and
             ``text`` (strings), ``integer``, or ``probability`` (0 to 1). Others are ignored.
         upwards: whether y grows upwards in the files. Stores keep it as it is.
+        joints: for each joint of the layout the file's joint that it is, where files have an order
+            of their own; empty where they have the layout's.
     """
 
     annotations: Path
     roots: tuple[Path, ...]
     columns: Mapping[str, Kind]
     upwards: bool
+    joints: tuple[int, ...] = ()
 
     @property
     def units(self) -> str:
@@ -80,18 +82,26 @@ class Annotated:
 
 
 def find_annotated(
-    path: Path, annotations: str, columns: Mapping[str, Kind], upwards: bool
+    path: Path,
+    annotations: str,
+    columns: Mapping[str, Kind],
+    upwards: bool,
+    within: str = "",
+    joints: tuple[int, ...] = (),
 ) -> Annotated:
     """The set below a folder, whichever of the published conventions its paths follow.
 
     ``file_name`` counts from the dataset's folder (as the authors' first program reads it), from
-    that folder's parent, or from a folder on the way to the CSV (as their later ones do).
+    that folder's parent, or from a folder on the way to the CSV (as their later ones do). Where it
+    is an absolute path of another machine, the longest end of it that is there counts.
 
     Args:
         path: the dataset's folder, one on the way from it to the CSV, or the CSV itself.
         annotations: place of the CSV below the dataset's folder.
         columns: see :class:`Annotated`.
         upwards: likewise.
+        within: folder beside the CSV that names count from, in some sets.
+        joints: see :class:`Annotated`.
 
     Raises:
         InputError: if there is no such CSV.
@@ -106,7 +116,9 @@ def find_annotated(
     above, depth = found.parents, len(steps)
     levels = (depth - 1, depth, *range(depth - 1))
     roots = dict.fromkeys(above[min(level, len(above) - 1)] for level in levels)
-    return Annotated(found, tuple(roots), columns, upwards)
+    if within:
+        roots = dict.fromkeys((found.parent / within, *roots))
+    return Annotated(found, tuple(roots), columns, upwards, joints)
 
 
 def read_annotations(data: Annotated) -> pd.DataFrame:
@@ -178,12 +190,13 @@ def annotated_fingerprint(data: Annotated, **settings: object) -> str:
     except (OSError, pa.ArrowException) as error:
         raise _table_fault(data, str(error)) from error
     within = pc.unique(pc.replace_substring_regex(names, "[^/]*$", "")).to_pylist()
-    folders = []
-    for root in data.roots:
-        for folder in sorted(within):
+    roots, folders = tuple(map(str, data.roots)), []
+    for folder in sorted(within):
+        for place in _places(folder, roots):
             with suppress(OSError, ValueError):
-                folders.append((folder, os.stat(root / folder).st_mtime_ns))
-    return fingerprint([], content=content, folders=folders, upwards=data.upwards, **settings)
+                folders.append((folder, os.stat(place).st_mtime_ns))
+    settings |= {"upwards": data.upwards, "joints": data.joints}
+    return fingerprint([], content=content, folders=folders, **settings)
 
 
 def read_annotated(
@@ -195,8 +208,9 @@ def read_annotated(
 ) -> None:
     """Read the poses as published into a store.
 
-    Frames are ``(18, 3)`` float32: x, y and confidence, exactly as in the files. Sequences stand in
-    the order of the CSV. Beside what ``to_table`` returns the table has ``line``, that of the CSV.
+    Frames are ``(18, 3)`` float32: x, y and confidence, exactly as in the files but for the order
+    of the joints where the set has one of its own. Sequences stand in the order of the CSV. Beside
+    what ``to_table`` returns the table has ``line``, that of the CSV.
 
     Args:
         data: the set.
@@ -219,8 +233,8 @@ def read_annotated(
         raise ValueError(f"{len(annotations)} rows became {len(table)}")
     columns = {str(name): table[name] for name in table} | {"line": annotations["line"]}
     roots = tuple(map(str, data.roots))
-    parts = list(_parts(annotations[FILE_NAME], columns, roots, on_error))
-    read = partial(_read_block, str(data.annotations), roots, on_error)
+    parts = list(_parts(annotations[FILE_NAME], columns, roots, on_error, str(data.joints)))
+    read = partial(_read_block, str(data.annotations), roots, data.joints, on_error)
     read_in_parts(writer, keep, parts, read, f"reading {data.annotations}")
     if writer.num_sequences != len(annotations):
         _list_skipped(data, annotations[["line", FILE_NAME]], roots, writer.path)
@@ -256,7 +270,11 @@ def _plain(column: pd.Series[Any]) -> NDArray[Any]:
 
 
 def _read_block(
-    annotations: str, roots: tuple[str, ...], on_error: Literal["raise", "skip"], block: _Block
+    annotations: str,
+    roots: tuple[str, ...],
+    joints: tuple[int, ...],
+    on_error: Literal["raise", "skip"],
+    block: _Block,
 ) -> Part:
     """All sequences of a block; those left out have no frame."""
     pieces = [np.empty((0, *JOINTS), np.float32)]
@@ -271,18 +289,29 @@ def _read_block(
                 f"{annotations} line {block.columns['line'][i]}: {name} {error}; mend it, or leave "
                 "such files out with --data.on_error skip"
             ) from error
-        pieces.append(poses)
+        pieces.append(poses[:, joints] if joints else poses)
         length[i] = len(poses)
     return Part(np.concatenate(pieces), {"length": length, **block.columns})
 
 
 def _find(name: str, roots: tuple[str, ...]) -> tuple[str, os.stat_result] | None:
     """Where a file is, and its state."""
-    for root in roots:
-        path = os.path.join(root, name)
+    for path in _places(name, roots):
         with suppress(OSError, ValueError):
             return path, os.stat(path)
     return None
+
+
+def _places(name: str, roots: tuple[str, ...]) -> Iterator[str]:
+    """Where a file or folder of that name may be, the likeliest first."""
+    if not os.path.isabs(name):
+        yield from (os.path.join(root, name) for root in roots)
+        return
+    yield name
+    steps = name.split("/")
+    for begin in range(2, len(steps)):
+        end = os.path.join(*steps[begin:])
+        yield from (os.path.join(root, end) for root in roots if end)
 
 
 def _read(name: str, roots: tuple[str, ...]) -> Poses:

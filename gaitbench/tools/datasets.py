@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gaitbench import oumvlp
+from gaitbench.tracks import OUISIR_JOINTS
 
 if TYPE_CHECKING:
     from gaitbench.datamodules import GaitDataModule
@@ -15,13 +16,13 @@ class Dataset(NamedTuple):
 
     Args:
         module: its class in :mod:`gaitbench.datamodules`.
-        writer: the function of :mod:`gaitbench.synthetic` that invents it.
+        writer: the function of :mod:`gaitbench.synthetic` that invents it; None if none does.
         walk: a walk's name.
         options: settings of its own and what they may be.
     """
 
     module: str
-    writer: str
+    writer: str | None
     walk: str
     options: Mapping[str, Sequence[str]]
 
@@ -29,6 +30,7 @@ class Dataset(NamedTuple):
 ON_ERROR = ("raise", "skip")
 DATASETS = {
     "casia-b": Dataset("CasiaB", "synthesize_casia_b", "001-nm-01-090", {}),
+    "casia-b-tracks": Dataset("CasiaBTracks", None, "001-nm-01-090", {"on_error": ON_ERROR}),
     "densegait": Dataset(
         "DenseGait",
         "synthesize_densegait",
@@ -36,12 +38,17 @@ DATASETS = {
         {"part": ("train", "validation"), "on_error": ON_ERROR},
     ),
     "fvg": Dataset("FVG", "synthesize_fvg", "001-session1-02-000", {"on_error": ON_ERROR}),
+    "grew": Dataset("Grew", None, "1-walk-0-0", {"on_error": ON_ERROR}),
+    "ouisir": Dataset(
+        "OuIsir", None, "1-walk-0-0", {"joint_order": list(OUISIR_JOINTS), "on_error": ON_ERROR}
+    ),
     "oumvlp": Dataset(
         "OumvlpPose",
         "synthesize_oumvlp",
         "00001-nm-00-090",
         {"keypoints": oumvlp.KEYPOINTS, "person": oumvlp.PERSONS},
     ),
+    "uwg": Dataset("Uwg", None, "1-walk-0-0", {"on_error": ON_ERROR}),
 }
 
 

@@ -12,7 +12,8 @@ def main(args: Sequence[str]) -> None:
     parser = command_parser(
         "synthesize", "Write synthetic walkers in the format of a real dataset."
     )
-    parser.add_argument("dataset", choices=list(DATASETS))
+    writers = {name: dataset.writer for name, dataset in DATASETS.items() if dataset.writer}
+    parser.add_argument("dataset", choices=list(writers))
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument(
         "--subjects",
@@ -31,6 +32,6 @@ def main(args: Sequence[str]) -> None:
         parser.error(f"{given.dataset} has no --keypoints")
     from gaitbench import synthetic
 
-    write = getattr(synthetic, DATASETS[given.dataset].writer)
+    write = getattr(synthetic, writers[given.dataset])
     path = write(given.out, given.subjects, given.seed, **options)
     print(f"{given.subjects} synthetic walkers written to {path}")

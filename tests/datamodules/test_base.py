@@ -13,13 +13,13 @@ import torch
 from gaitbench.batch import BatchRequest, GaitBatch
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows, Split
 from gaitbench.errors import InputError
-from gaitbench.geometry import convert, fill_empty_joints
+from gaitbench.geometry import convert, fill_empty_joints, pelvis_normalized
 from gaitbench.report import DataReport
-from gaitbench.samplers import RandomBatches, SubjectBatches
+from gaitbench.samplers import IndependentBatches, RandomBatches, SubjectBatches
 from gaitbench.skeleton import COCO17, OPENPOSE18
 from gaitbench.store import StoreWriter
 from gaitbench.transforms import PoseAugmentation
-from gaitbench.windows import Window
+from gaitbench.windows import TiledWindow, Window
 
 PEOPLE = ("ann", "ben", "cat", "dan", "eva", "yan", "zoe", "stranger")
 CONDITIONS = ("nm", "nm", "bg", "cl")  # of each person's walks
@@ -386,6 +386,151 @@ def test_one_request_is_one_gather(place: Path) -> None:
     assert_from_its_row(first)
 
 
+def test_tiled_windows(place: Path) -> None:
+    """In training and in evaluation; with the pace, permutation and loss that are asked for."""
+    vary = PoseAugmentation(pace="reference", permutation=0.5, permutation_size=2, last_window=True)
+    data = prepared(place, crop="tiled", augmentation=vary, train_windows=2)
+    for batch in data.train_dataloader():
+        window = TiledWindow(
+            10, "random", reverse=0.5, include_last=True, count=2, pace="reference",
+            permutation=0.5, permutation_size=2,
+        )  # fmt: skip
+        expected = window.draw(LENGTH[batch.row[::2]], batch.seed)
+        assert batch.frames[:, :, 0, 1].tolist() == expected.tolist()
+    for batch in data.test_dataloader():
+        expected = TiledWindow(10, "center").draw(LENGTH[batch.row], batch.seed)
+        assert batch.frames[:, :, 0, 1].tolist() == expected.tolist()
+    for batch in prepared(place, crop="tiled", eval_windows=3).test_dataloader():
+        expected = TiledWindow(10, "spread", count=3).draw(LENGTH[batch.row[::3]], batch.seed)
+        assert batch.frames[:, :, 0, 1].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "vary", [{"pace": "reference"}, {"permutation": 0.5}, {"frame_dropout": 0.1}]
+)
+def test_what_tiled_windows_alone_do_is_refused_elsewhere(place: Path, vary: dict) -> None:
+    (name,) = vary
+    with pytest.raises(InputError, match=rf"augmentation\.{name} varies windows of data\.crop til"):
+        Invented(place, augmentation=PoseAugmentation(**vary))
+
+
+def test_batches_drawn_independently(place: Path) -> None:
+    data = prepared(place, batches="independent", batch_size=4, train_windows=2)
+    loader = data.train_dataloader()
+    assert isinstance(loader.batch_sampler, IndependentBatches)
+    batches = epoch(loader)
+    assert [len(batch.row) for batch in batches] == [8, 8, 8]  # 20 rows, 8 windows a batch
+    with pytest.raises(InputError, match=r"data\.batches independent draws from all sequences"):
+        Invented(place, batches="independent", sequences_per_subject=2)
+
+
+# Subsets.
+
+
+def test_no_subset_is_all(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepared(place).train_dataloader()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "subjects"),
+    [
+        ({"fraction": 0.5}, 10, 5),
+        ({"fraction": 0.01}, 5, 5),
+        ({"fraction": 0.4, "fraction_of": "subjects"}, 8, 2),
+        ({"fraction": 0.3, "fraction_of": "sequences"}, 6, None),
+        ({"fraction": 0.4, "fraction_of": "subjects", "validation": "held_out"}, 8, 2),
+        ({"fraction": 0.5, "min_frames": 10}, None, 5),
+    ],
+)
+def test_a_fraction_of_the_training_rows(
+    place: Path, settings: dict[str, Any], rows: int | None, subjects: int | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    data = prepared(place, **settings)
+    whole = prepared(place, **{**settings, "fraction": 1.0})
+    assert set(data.rows["train"]) <= set(whole.rows["train"])
+    for part in ("validate", "test", "all"):
+        assert np.array_equal(data.rows[part], whole.rows[part])
+    assert rows in (None, len(data.rows["train"]))
+    assert subjects in (None, len(people(data, "train")))
+    assert (np.diff(data.rows["train"]) > 0).all()
+    again = prepared(place, **settings)
+    assert np.array_equal(again.rows["train"], data.rows["train"])
+    drawn = {tuple(prepared(place, **settings, subset_seed=s).rows["train"]) for s in range(8)}
+    assert len(drawn) > 1
+    data.train_dataloader()
+    said = f"training on {len(data.rows['train'])} sequences of {len(people(data, 'train'))} subj"
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_runs_are_of_each_subject_and_view(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = prepared(place, runs=1)  # each walk of a person has another view
+    assert len(data.rows["train"]) == 20
+    table = data.sequences.assign(view=[0, 0, 0, 90] * 8)
+    monkeypatch.setattr(Invented, "sequences", property(lambda self: table))
+    for runs, count in ((1, 10), (2, 15), (3, 20), (0, 20)):
+        rows = prepared(place, runs=runs).rows["train"]
+        assert len(rows) == count
+        pairs = table.iloc[rows].groupby(["subject", "view"]).size()
+        assert pairs.max() <= (runs or 3)
+    both = prepared(place, runs=2, fraction=0.34).rows["train"]
+    assert table["subject"].iloc[both].value_counts().tolist() == [1] * 5
+
+
+@pytest.mark.parametrize("settings", [{"runs": -1}, {"subset_seed": -1}, {"fraction": 0.0}])
+def test_subsets_that_cannot_be_are_refused(place: Path, settings: dict[str, Any]) -> None:
+    (name,) = settings
+    with pytest.raises(InputError, match=rf"data\.{name} is {settings[name]}"):
+        Invented(place, **settings)
+
+
+# Soft attributes.
+
+
+def labels(place: Path, text: str) -> str:
+    path = place / f"labels-{abs(hash(text))}.csv"
+    path.write_text(text)
+    return str(path)
+
+
+EVERYONE = (
+    "subject,gender,Backpack\nann,1,.5\nben,0,.25\ncat,1,0\ndan,0,1\neva,1,1\nyan,0,0\nzoe,1,.75\n"
+)
+
+
+def test_without_labels_there_are_no_attributes(place: Path) -> None:
+    data = prepared(place)
+    assert data.attributes == ()
+    assert next(iter(data.train_dataloader())).attributes is None
+
+
+def test_labels_reach_batch_and_table(place: Path) -> None:
+    data = prepared(place, labels=labels(place, EVERYONE), train_windows=2, predict="all")
+    assert data.attributes == ("Female", "Backpack")
+    known = pd.read_csv(data.labels).set_index("subject")
+    values = data.attribute_values
+    assert (values.dtype, values.shape) == (np.float32, (32, 2))
+    assert values.flags.c_contiguous
+    for batch in data.train_dataloader():
+        assert batch.attributes.shape == (len(batch.row), 2)
+        who = data.sequences["subject"].iloc[batch.row]
+        assert np.array_equal(batch.attributes, known.loc[who].to_numpy(np.float32))
+    strangers = data.sequences["subject"] == "stranger"
+    assert data.sequences.loc[strangers, "Female"].isna().all()
+    assert data.sequences.loc[~strangers, "Female"].notna().all()
+    assert list(data.sequences)[-2:] == ["Female", "Backpack"]
+    varied = arrived(data, batch, training=True)
+    assert torch.equal(varied.attributes, batch.attributes)
+
+
+def test_everybody_who_takes_part_is_labelled(place: Path) -> None:
+    with pytest.raises(InputError, match="has no line for subject ann, who is trained on or test"):
+        prepared(place, labels=labels(place, EVERYONE.replace("ann,1,.5\n", "")))
+    with pytest.raises(InputError, match="has no line for subject zoe"):
+        prepared(place, labels=labels(place, EVERYONE.replace("zoe", "zoë")))
+
+
 # What happens on the device.
 
 STILL = PoseAugmentation(
@@ -465,6 +610,55 @@ def test_a_layout_that_poses_cannot_have_is_refused(
     monkeypatch.setattr(Invented, "native_skeleton", "openpose18")
     assert Invented(place, skeleton="coco17").skeleton == "coco17"
     assert Invented(place).skeleton == "openpose18"
+
+
+def test_pixels_become_units_of_the_body(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Converted, filled, normalised, turned, and then varied."""
+    data = prepared(place, normalize="pelvis", skeleton="openpose18", fill_empty="all")
+    assert data.normalized and not prepared(place).normalized
+    assert not prepared(place, normalize="none").normalized
+    batch = next(iter(data.train_dataloader()))
+    batch = batch._replace(frames=batch.frames + torch.rand(batch.frames.shape))
+    before = batch.frames.clone()
+    known = fill_empty_joints(convert(before, COCO17, OPENPOSE18))
+    shown = pelvis_normalized(known, OPENPOSE18) * torch.tensor([1.0, -1.0, 1.0])
+    assert torch.equal(arrived(data, batch, training=False).frames, shown)
+    assert torch.equal(batch.frames, before)
+    generator = torch.Generator().manual_seed(batch.seed)
+    varied = arrived(data, batch, training=True).frames
+    assert torch.equal(varied, data.augmentation(shown, OPENPOSE18, generator))
+    capsys.readouterr()
+    data.trainer = None
+    data.prepare_data()
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "poses: coco17 in pixels become openpose18 in units of the body, y up "
+        "(data.normalize pelvis)"
+    )
+
+
+def test_what_was_published_normalised_is_left_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Invented, "units", "normalised, y up, confidence")
+    for choice in (None, "none", "pelvis"):
+        data = prepared(place, normalize=choice)
+        assert data.normalized and data.published_normalized
+        assert data.what_becomes == ""
+        batch = next(iter(data.test_dataloader()))
+        assert torch.equal(arrived(data, batch, training=False).frames, batch.frames)
+    monkeypatch.setattr(Invented, "flip_y", True)
+    data = prepared(place, normalize="pelvis")
+    shown = arrived(data, batch, training=False).frames
+    assert torch.equal(shown, batch.frames * torch.tensor([1.0, -1.0, 1.0]))
+    assert data.what_becomes == (
+        "poses: coco17 in units of the body, y down become coco17 in units of the body, y up"
+    )
+
+
+def test_nothing_is_said_of_poses_that_stay_as_they_are(place: Path) -> None:
+    assert prepared(place).what_becomes == ""
+    said = prepared(place, skeleton="openpose18").what_becomes
+    assert said == "poses: coco17 in pixels become openpose18 in pixels"
 
 
 def test_joints_are_filled_before_poses_vary(place: Path) -> None:

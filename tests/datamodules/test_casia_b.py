@@ -23,7 +23,7 @@ def people(data: CasiaB, part: str) -> list[str]:
 
 
 def test_splits_divide_all_subjects() -> None:
-    assert set(CasiaB.splits) == {"74/50", "62/62"}
+    assert set(CasiaB.splits) == {"74/50", "62/62", "99/25"}
     for name, split in CasiaB.splits.items():
         assert f"{len(split.train)}/{len(split.test)}" == name
         assert split.train + split.test == SUBJECTS

@@ -121,5 +121,5 @@ def test_ids() -> None:
     assert all(name == protocol.id for name, protocol in PROTOCOLS.items())
     assert set(PROTOCOLS) == {
         f"casia_b.{name}"
-        for name in ("cross_view", "gaitgraph2", "gaitgraph", "pooled", "first_walk")
+        for name in ("cross_view", "gaitgraph2", "gaitgraph", "pooled", "set", "first_walk")
     }

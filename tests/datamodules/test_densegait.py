@@ -1,4 +1,5 @@
 import csv
+import json
 import logging
 from pathlib import Path
 
@@ -6,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gaitbench.batch import GaitBatch
 from gaitbench.cli import main
@@ -15,6 +14,7 @@ from gaitbench.datamodules import DATASETS, CasiaB, DenseGait, GaitDataModule, O
 from gaitbench.densegait import ANNOTATIONS, ATTRIBUTES, VALIDATION, attribute_names
 from gaitbench.errors import InputError
 from gaitbench.skeleton import OPENPOSE18
+from tests.goldens import golden, unpacked_folder
 
 TRACKS = (688, 31, 1002, 7, 452, 90, 15, 8000, 263, 41)
 LENGTHS = (50, 3, 48, 17, 60, 9, 1, 33, 80, 25)
@@ -81,8 +81,8 @@ def test_facts_that_the_rest_relies_on(tmp_path: Path) -> None:
     assert isinstance(data, GaitDataModule)
     assert (data.dataset, data.skeleton, data.layout) == ("densegait", "openpose18", OPENPOSE18)
     assert (data.frames, data.fraction, data.on_error) == (48, 1, "raise")
-    assert not data.protocols
-    assert not data.default_protocols
+    assert list(data.protocols) == ["densegait.attributes", "densegait.attributes_reference"]
+    assert data.default_protocols == ("densegait.attributes",)
     with pytest.raises(InputError, match=r"absent holds no data-2.02/annotations.csv"):
         data.open_store()
 
@@ -100,6 +100,26 @@ def test_the_table_holds_tracks_and_attributes(tree: Path, tmp_path: Path, named
     frames = np.concatenate([poses(*track) for track in zip(TRACKS, LENGTHS, strict=True)])
     np.testing.assert_array_equal(data.open_store().frames, frames)
     assert data.open_store().info.units == "normalised, y down, confidence"
+
+
+def test_attributes_reach_the_batch_as_one_array(tree: Path, tmp_path: Path) -> None:
+    data = ready(tree, tmp_path / "cache", train_windows=2)
+    assert data.attributes == attribute_names()
+    values = data.attribute_values
+    assert (values.shape, values.dtype, values.flags.c_contiguous) == ((10, 42), np.float32, True)
+    for batch in data.train_dataloader():
+        expected = np.stack([labels(TRACKS[row]) for row in batch.row.tolist()])
+        np.testing.assert_array_equal(batch.attributes, expected.astype("f4"))
+    with pytest.raises(InputError, match=r"labels .*: densegait has attributes of its own"):
+        DenseGait(str(tree), labels="mine.csv")
+
+
+def test_no_object_for_each_track(tree: Path, tmp_path: Path) -> None:
+    """Neither a split nor a list of them is made on the way to batches."""
+    data = ready(tree, tmp_path / "cache", fraction=0.5)
+    next(iter(data.train_dataloader()))
+    assert "split" not in vars(data)
+    assert data.listed is None
 
 
 def test_file_names_may_count_from_the_folder_s_parent(tmp_path: Path) -> None:
@@ -158,36 +178,22 @@ def test_rows_are_those_of_any_dataset_with_that_split(
     assert sorted(codes) == list(range(10))
 
 
-@given(
-    tracks=st.integers(1, 60),
-    shares=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
-    seed=st.integers(0, 2**31),
-)
-def test_a_fraction_is_exact_and_seeded(
-    tmp_path_factory: pytest.TempPathFactory,
-    tracks: int,
-    shares: tuple[float, float],
-    seed: int,
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "fraction.csv"
-    frame = pd.DataFrame({"file_name": "x.npy", "track_id": np.arange(tracks) * 7 + 3})
-    frame.to_csv(path, index=False)
-    chosen = []
-    for share in sorted(shares):
-        data = DenseGait(str(path), fraction=share, fraction_seed=seed)
-        again = DenseGait(str(path), fraction=share, fraction_seed=seed)
-        assert data.num_subjects == max(1, round(share * tracks)) == len(data.split.train)
-        assert data.split == again.split
-        assert data.split.test == tuple(str(i * 7 + 3) for i in range(tracks))
-        chosen.append(set(data.split.train))
-    assert chosen[0] <= chosen[1]
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.77, 1.0])
+def test_a_fraction_is_one_of_tracks(tree: Path, tmp_path: Path, share: float) -> None:
+    """Exact, and a larger one of the same seed holds the smaller."""
+    cache = tmp_path / "cache"
+    data, all_of_them = ready(tree, cache, fraction=share), ready(tree, cache)
+    assert len(trained(data)) == max(1, round(share * 10))
+    assert trained(data) == trained(ready(tree, cache, fraction=share))
+    assert trained(ready(tree, cache, fraction=0.1)) <= trained(data) <= trained(all_of_them)
+    assert data.num_subjects == 10
+    assert data.subject_codes.tolist() == list(range(10))
+    assert data.rows["test"].tolist() == list(range(10))
 
 
 def test_another_seed_takes_others(tree: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    takes = {
-        frozenset(trained(ready(tree, cache, fraction=0.5, fraction_seed=i))) for i in range(5)
-    }
+    takes = {frozenset(trained(ready(tree, cache, fraction=0.5, subset_seed=i))) for i in range(5)}
     assert {len(take) for take in takes} == {5}
     assert len(takes) > 1
     for share in (0, -0.1, 1.01, float("nan")):
@@ -204,8 +210,11 @@ def test_tracks_of_several_files(tree: Path, tmp_path: Path) -> None:
     data = ready(tree, tmp_path / "cache")
     assert data.num_subjects == 7
     assert data.subject_codes.tolist() == [0, 1, 0, 2, 3, 2, 4, 5, 0, 6]
+    assert data.sequences["number"].tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 2, 0]
     part = ready(tree, tmp_path / "cache", fraction=0.4)
-    rows = set(np.flatnonzero(np.isin(table["track_id"], [int(s) for s in part.split.train])))
+    taken = trained(part)
+    assert len(taken) == 3
+    rows = set(np.flatnonzero(np.isin(table["track_id"], [int(s) for s in taken])))
     assert set(part.rows["train"].tolist()) == rows
 
 
@@ -232,7 +241,10 @@ def test_unreadable_tracks_stop_or_are_left_out_and_told(
     assert trained(data) == {str(track) for track in TRACKS} - {"1002", "41"}
     assert data.num_subjects == 10
     assert data.subject_codes.tolist() == [0, 1, 3, 4, 5, 6, 7, 8]
-    assert "without a sequence: 2 (1002, 41)." in capsys.readouterr().out
+    assert (
+        "Left out in reading, listed in skipped.csv:\n\n- line 4: data-2.02/poses/01002.npy is not"
+        in capsys.readouterr().out
+    )
     assert (data.open_store().path / "skipped.csv").is_file()
     # what was left out is not taken for all there is
     with pytest.raises(InputError, match="line 4"):
@@ -272,8 +284,34 @@ def test_training_and_prediction_without_a_protocol(
         assert "nothing to judge: densegait has no protocol" in capsys.readouterr().out
     assert np.load("predictions/embeddings.npy").shape[0] == 10
     assert pd.read_csv("predictions/sequences.csv")["No carrying"].between(0, 1).all()
-    with pytest.raises(InputError, match=r"'casia_b\.pooled' is unknown; this dataset has none"):
+    with pytest.raises(InputError, match=r"'casia_b\.pooled' is unknown; choose from densegait\.a"):
         main(
             DenseGait,
             ["test", "--ckpt_path", checkpoint, *words, "--evaluation.protocols=[casia_b.pooled]"],
         )
+
+
+def test_the_reference_s_folders(tmp_path: Path) -> None:
+    """Of the 40 tracks eleven are kept here, which are read to its numbers."""
+    root = unpacked_folder("import")
+    expected = golden("expected", root)
+    data = ready(root / "densegait", tmp_path, on_error="skip", crop="tiled", predict="all")
+    table = data.sequences
+    names = json.loads(str(expected["densegait_train/file_name"]))
+    published = pd.read_csv(root / "densegait" / ANNOTATIONS)
+    assert published["file_name"].tolist() == names
+    place = table["line"].to_numpy() - 2
+    # tracks are counted from 0 in the order of their numbers there, of the table here
+    codes = expected["densegait_train/track_code"][place]
+    assert len(set(codes.tolist())) == len(set(data.subject_codes.tolist())) == len(table)
+    assert published["track_id"].iloc[place].astype(str).tolist() == table["subject"].tolist()
+    (batch,) = data.predict_dataloader()
+    shown = data.on_after_batch_transfer(batch, 0)
+    first = place < 3
+    frames = shown.frames[first].permute(0, 3, 1, 2).numpy()
+    assert first.sum() == 3
+    np.testing.assert_array_equal(frames, expected["densegait_train/input_first3"])
+    labels = published[list(attribute_names())].iloc[place].to_numpy(np.float32)
+    np.testing.assert_array_equal(shown.attributes, labels)
+    validation = ready(root / "densegait", tmp_path, part="validation")
+    assert len(validation.sequences) == 16

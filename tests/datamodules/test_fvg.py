@@ -1,4 +1,5 @@
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gaitbench.datamodules.fvg import EXPECTED, FVG, PROTOCOLS
 from gaitbench.errors import InputError
 from gaitbench.fvg import SUBJECTS
 from gaitbench.protocols import evaluate
-from tests.goldens import GAITFORMER, golden
+from tests.goldens import GAITFORMER, golden, unpacked_folder
 
 GOLDEN = golden("fvg", GAITFORMER)
 NAMES = {"fvg.ws": "WS", "fvg.cb": "CB", "fvg.cl": "CL", "fvg.cbg": "CBG", "fvg.all": "ALL"}
@@ -204,6 +205,26 @@ def test_whole_dataset(tree: Path, tmp_path: Path) -> None:
             assert np.array_equal(batch.frames[i], poses[begin : begin + 48])
 
 
+def test_the_reference_s_folder(tmp_path: Path) -> None:
+    """Of its sequences five are kept here; the table is whole."""
+    root = unpacked_folder("import")
+    expected = golden("expected", root)
+    data = ready(root / "fvg", tmp_path, split="136/89", on_error="skip", crop="tiled")
+    assert (len(data.split.train), len(data.split.test)) == (136, 8)
+    table = data.sequences.iloc[data.rows["test"]]
+    names = json.loads(str(expected["fvg_test/file_name"]))
+    published = pd.read_csv(data.source.annotations)["file_name"]
+    found = [names.index(name) for name in published.iloc[table["line"] - 2]]
+    assert found == [0, 1, 2, 3, 4]
+    assert (table["number"] - 1).tolist() == expected["fvg_test/run_code"][found].tolist()
+    sessions = table["condition"].str.removeprefix("session").astype(int)
+    assert (sessions - 1).tolist() == expected["fvg_test/session_code"][found].tolist()
+    for row, name in zip(table.index, published.iloc[table["line"] - 2], strict=True):
+        poses = np.load(root / "fvg" / name, allow_pickle=False)
+        start, length = data.sequences.loc[row, ["start", "length"]]
+        assert np.array_equal(data.open_store().frames[start : start + length], poses)
+
+
 def test_report_tells_what_is_missing(tree: Path, tmp_path: Path) -> None:
     text = FVG(str(tree), cache=str(tmp_path)).report().to_text()
     assert "| session1 | 96 of 1764 | 96 of 1764 |" in text
@@ -263,7 +284,7 @@ def test_fraction_is_exact_for_each_training_subject(
 
 def test_fraction_is_drawn_by_its_seed(tree: Path, tmp_path: Path) -> None:
     def rows(fraction: float, seed: int) -> list[int]:
-        data = ready(tree, tmp_path, fraction=fraction, fraction_seed=seed)
+        data = ready(tree, tmp_path, fraction=fraction, subset_seed=seed)
         return data.rows["train"].tolist()
 
     assert rows(0.5, 1) == rows(0.5, 1) != rows(0.5, 2)

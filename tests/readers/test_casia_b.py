@@ -66,6 +66,7 @@ def test_facts():
     assert {name: len(people) for name, people in TRAIN_SUBJECTS.items()} == {
         "74/50": 74,
         "62/62": 62,
+        "99/25": 99,
     }
     assert TRAIN_SUBJECTS["74/50"][-1] == "074"
     assert len(COLUMNS) == 52
