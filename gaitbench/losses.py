@@ -257,6 +257,21 @@ class SimCLR(nn.Module):
         return F.cross_entropy(logits, other)
 
 
+class AttributeLoss(nn.Module):
+    """Binary cross-entropy of told against given probabilities, the mean over walks and attributes.
+
+    Where one is exactly 0 or 1 its logarithm counts as -100.
+
+    Source: Cosma and Radoi 2022, doi 10.3390/s22186803, whose attributes are themselves told by
+    networks: probabilities between 0 and 1.
+    """
+
+    def forward(self, told: Tensor, given: Tensor) -> Tensor:
+        """Scalar loss of probabilities (B, A) against probabilities (B, A)."""
+        with torch.autocast(told.device.type, enabled=False):
+            return F.binary_cross_entropy(told, given.to(told.dtype))
+
+
 def _logits(embedding: Tensor, temperature: float) -> Tensor:
     """Dot products (B, B) over the temperature, in float32 at least.
 

@@ -1,9 +1,10 @@
-"""Learning rates over a training, one a step."""
+"""Learning rates over a training, one a step, and over the layers of a network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypedDict
 
 import torch
+from torch import nn
 
 from gaitbench.errors import InputError
 
@@ -35,6 +36,78 @@ class OneCycle(torch.optim.lr_scheduler.OneCycleLR):
             return super().get_lr()
         finally:
             self.last_epoch = now
+
+
+class SteadyFall(torch.optim.lr_scheduler.LRScheduler):
+    """Every rate is multiplied by the same factor after every step.
+
+    Args:
+        optimizer: whose rates are set; each group's own is where it begins.
+        factor: of one step.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
+        self.factor = factor
+        super().__init__(optimizer)
+
+    def get_lr(self) -> Any:
+        """Rates of this step, one a parameter group."""
+        return [rate * self.factor**self.last_epoch for rate in self.base_lrs]
+
+
+LAYER_FALL = 0.9
+"""Rate of a layer over that of the next one nearer to the output."""
+STEP_FALL = 0.9995
+"""Rates of a step over those of the step before, in a training with a rate for each layer."""
+
+
+def layer_wise_groups(
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    heads: Sequence[str],
+    layers: str,
+    stem: Sequence[str],
+    depth: int,
+    head_rate: float,
+    rate: float,
+    weight_decay: float,
+) -> list[dict[str, Any]]:
+    """Parameter groups with a rate that falls from layer to layer towards the input.
+
+    In this order: the heads; layers ``depth``, ``depth`` - 1, ... 0, of which the first is empty,
+    for layers count from 0; each part of the stem. Each of them is two groups, biases, which do not
+    decay, and the rest. A parameter that no name matches is in no group.
+
+    Args:
+        parameters: names and parameters.
+        heads: parts of the names of the heads' parameters.
+        layers: what layers' names begin with, before ``.<number>.``.
+        stem: parts of the names of what stands before the layers.
+        depth: number of layers L.
+        head_rate: of the heads.
+        rate: of layer L; layer i has ``LAYER_FALL`` ** (L - i) of it, the stem has
+            ``LAYER_FALL`` ** (L + 1).
+        weight_decay: of all but the biases.
+
+    Source: the authors' program of Cosma and Radoi 2022, doi 10.3390/s22186803.
+    """
+    parameters = list(parameters)
+    parts: list[tuple[Sequence[str], float]] = [(heads, head_rate)]
+    for layer in range(depth, -1, -1):
+        parts.append(((f"{layers}.{layer}.",), rate * LAYER_FALL ** (depth - layer)))
+    parts += [((name,), rate * LAYER_FALL ** (depth + 1)) for name in stem]
+    return [
+        {
+            "params": [
+                parameter
+                for name, parameter in parameters
+                if any(part in name for part in names) and ("bias" in name) == biases
+            ],
+            "lr": rate,
+            "weight_decay": 0.0 if biases else weight_decay,
+        }
+        for names, rate in parts
+        for biases in (True, False)
+    ]
 
 
 class Phase(TypedDict):

@@ -16,17 +16,18 @@ import yaml
 from torch import Tensor, nn
 
 from gaitbench.__main__ import run
-from gaitbench.backbones import STGCN, ResGCN
+from gaitbench.backbones import STGCN, PoseGraph, ResGCN
 from gaitbench.backbones.attention import ATTENTIONS
 from gaitbench.backbones.resgcn import REDUCTIONS, STRUCTURES
 from gaitbench.checkpoints import Inert, read_checkpoint, read_published
 from gaitbench.cli import main
 from gaitbench.datamodules import CasiaB, OumvlpPose
+from gaitbench.densegait import attribute_names
 from gaitbench.errors import InputError
 from gaitbench.published import recognise
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
 from tests.conftest import CONFIG, Bench, newest_run
-from tests.goldens import GAITGRAPH, golden, recipe_weights, unpacked
+from tests.goldens import GAITGRAPH, golden, recipe_weights, unpacked, unpacked_folder
 
 FILES = ("gaitgraph2_casia_b.ckpt", "gaitgraph1_casia_b.pth")
 FORMS = ((1, 3), (3, 5), (1, 15), (3, 6))
@@ -292,9 +293,9 @@ def test_basic_blocks_of_opengait_are_another_network(no_drawing: None) -> None:
 # ------------------------------------------------------------------------------------- file to file
 
 
-def imported(method: str, source: Path, folder: Path) -> Path:
+def imported(method: str, source: Path, folder: Path, *words: str) -> Path:
     target = folder / f"{method}.ckpt"
-    assert run(["import-checkpoint", method, str(source), str(target)]) == 0
+    assert run(["import-checkpoint", method, str(source), str(target), *words]) == 0
     return target
 
 
@@ -575,3 +576,90 @@ def test_target_is_replaced_whole(
     assert target.read_text() == "earlier"
     assert run(words) == 0
     assert "state_dict" in read_checkpoint(target)
+
+
+STATE_DICT = "epoch=7-val_acc=0.1234.ckpt"
+
+
+@pytest.fixture(scope="module")
+def of_gaitformer(folder: Path) -> Path:
+    source = unpacked_folder("import") / STATE_DICT
+    return imported("gaitformer", source, folder / "gf", "--heads", "4")
+
+
+CASES = {
+    "densegait_train": ("DenseGait", "densegait/data-2.02", ["--data.part=train"]),
+    "densegait_validation": ("DenseGait", "densegait/validation", ["--data.part=validation"]),
+    "fvg_test": (
+        "FVG",
+        "fvg/FVG-andy/data",
+        ["--data.split=136/89", "--evaluation.protocols=[fvg.ws]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("part", CASES)
+def test_gaitformer_from_files_to_files(part: str, of_gaitformer: Path, folder: Path) -> None:
+    """Annotations, poses and a state dict in; representations and attributes out."""
+    dataset, place, words = CASES[part]
+    golden_folder, out = unpacked_folder("import"), folder / part
+    annotations = golden_folder / place / "annotations.csv"
+    main(
+        args=[
+            "predict", f"--data={dataset}", f"--data.path={annotations}", *words,
+            "--data.crop=tiled", "--data.frames=48", "--data.on_error=skip",
+            f"--data.cache={folder / 'cache'}", f"--ckpt_path={of_gaitformer}",
+            f"--predictions.dir={out}", f"--trainer.default_root_dir={folder}",
+        ]
+    )  # fmt: skip
+    with np.load(golden_folder / "expected.npz", allow_pickle=False) as file:
+        expected = dict(file)
+    files = pd.read_csv(annotations)["file_name"]
+    listed = expected.get(f"{part}/file_name")
+    order = files.tolist() if listed is None else json.loads(str(listed))
+    table = pd.read_csv(out / "sequences.csv")
+    rows = [order.index(name) for name in files[table["line"] - 2]]
+    assert len(rows) >= 5
+    told = pd.read_csv(out / "attributes.csv")[list(attribute_names())]
+    found = np.load(out / "embeddings.npy")
+    np.testing.assert_allclose(found, expected[f"{part}/representation"][rows], atol=2e-6)
+    np.testing.assert_allclose(told, expected[f"{part}/appearance"][rows], atol=2e-6)
+
+
+def test_gaitformers_that_do_not_tell(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no tensor tells is asked for, or assumed and said."""
+    weights = read_published(unpacked_folder("import") / STATE_DICT)
+    source, target = tmp_path / "odd.ckpt", tmp_path / "out.ckpt"
+    odd = {
+        name: value[:8] if "out_appearance" in name else value for name, value in weights.items()
+    }
+    torch.save(odd, source)
+    words = ["import-checkpoint", "gaitformer", str(source), str(target)]
+    capsys.readouterr()
+    assert run(words) == 2
+    assert "it tells 8 attributes and not which; name them with --attributes" in (
+        capsys.readouterr().err
+    )
+    assert not target.exists()
+    assert run([*words, "--attributes", "apparent-action"]) == 0
+    said = capsys.readouterr().out
+    assert "  depth: 2\n" in said and "  width: 64\n" in said and "  projection_dim: 32\n" in said
+    assert "note: no tensor tells the heads of its attention; 8 are assumed" in said
+    del odd["module.skeleton_encoding.weight"]
+    torch.save(odd, source)
+    assert run(words) == 2
+    assert "its weights lack 'skeleton_encoding.weight'" in capsys.readouterr().err
+
+
+def test_graph_of_gaitformers_family_is_recognised() -> None:
+    weights = {
+        f"module.{name}": value for name, value in PoseGraph(attributes=12).state_dict().items()
+    }
+    found = recognise(weights, Path("x"))
+    assert found.origin == "GaitFormer"
+    assert found.settings["backbone"] == "st-gcn"
+    assert (found.settings["width"], found.settings["projection_dim"]) == (256, 128)
+    assert found.settings["attributes"] == ["gender", "body", "viewpoint", "age-group"]
+    PoseGraph(attributes=12).load_state_dict(found.weights, strict=True)

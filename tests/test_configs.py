@@ -1,39 +1,94 @@
 """Every shipped YAML, with the open command and with the script of its dataset."""
 
+import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gaitbench import casia_b, synthetic
+from gaitbench import tracks as tracks_of
 from gaitbench.cli import main
 from gaitbench.datamodules import CasiaB
-from tests.conftest import CONFIG, SMALL, Bench
+from tests.conftest import CONFIG, SMALL, Bench, newest_run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
+GAITFORMER = CONFIGS / "gaitformer"
 
 
 def layers(config: Path) -> list[Path]:
-    """The configs to name, in order: those it is laid over, by its first line, then itself."""
-    found = re.match(r"# Laid over (any config|[^:]+\.yaml)", config.read_text())
+    """The configs to name, in order: those it is laid over, by its first line, then itself.
+
+    What its comment names after an "or" would do as well.
+    """
+    lines = config.read_text().splitlines()
+    comment = " ".join(line.removeprefix("# ") for line in lines if line.startswith("# "))
+    found = re.match(r"Laid over (any config\b|[^:]+?\.yaml(?=:|,? or ))", comment)
     if found and found[1] == "any config":
         return [CONFIG, config]
     names = re.findall(r"\S+\.yaml", found[1]) if found else []
     return [*(config.parent / name for name in names), config]
 
 
+def write_tracks(root: Path, table: str, named_from: str) -> Path:
+    """Four short walks in a layout of GaitFormer's family, its table below ``root``."""
+    poses = (root / table).parent / "poses"
+    poses.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    with (root / table).open("w", newline="") as file:
+        rows = csv.writer(file)
+        columns = ["type", "run_id", "camera_id", "seq_id"]
+        rows.writerow(["file_name", "track_id", *columns])
+        for i, subject in enumerate((1, 1, 2, 100)):
+            path = poses / f"{i}.npy"
+            np.save(path, random.random((12 + i, 18, 3), dtype=np.float32))
+            name = path.relative_to(root / named_from)
+            rows.writerow([name, subject, "nm", 1 + i, 18 * i, i])
+    return root
+
+
+@pytest.fixture(scope="session")
+def datasets(
+    tmp_path_factory: pytest.TempPathFactory, walkers: Path, tree: Path, tracks: Path
+) -> dict[str, list[str]]:
+    """Begin of a base config's name -> words that give it small data."""
+
+    def laid(table: str, named_from: str = "") -> Path:
+        return write_tracks(tmp_path_factory.mktemp("tracks"), table, named_from)
+
+    fvg = synthetic.synthesize_fvg(tmp_path_factory.mktemp("fvg"), 2, 0)
+    paths = {
+        "casia_b_tracks": laid(casia_b.ANNOTATIONS),
+        "casia_b": walkers,
+        "densegait": tracks,
+        "fvg": fvg,
+        "grew": laid(tracks_of.GREW),
+        "ouisir": laid(tracks_of.OUISIR, "poses"),
+        "oumvlp": tree,
+        "uwg": laid(tracks_of.UWG),
+    }
+    found = {name: [f"--data.path={path}"] for name, path in paths.items()}
+    found["casia_b_gender"] = [f"--data.labels={walkers.parent / 'casia-b_labels.csv'}"]
+    found["fvg_gender"] = [f"--data.labels={fvg / 'labels.csv'}"]
+    return found
+
+
 @pytest.fixture
-def words(bench: Bench, tree: Path, tracks: Path) -> Callable[..., list[str]]:
+def words(bench: Bench, datasets: dict[str, list[str]]) -> Callable[..., list[str]]:
     """The command line of a run of a config on small data."""
 
-    def line(config: Path, command: str = "fit") -> list[str]:
-        given = [command, *(f"--config={c}" for c in layers(config)), *bench.here, *SMALL]
-        for name, path in {"oumvlp": tree, "densegait": tracks}.items():
-            if name in config.name:
-                given.append(f"--data.path={path}")
+    def line(config: Path, command: str = "fit", *more: Path) -> list[str]:
+        configs = [*layers(config), *more]
+        given = [command, *(f"--config={c}" for c in configs), *bench.here, *SMALL]
+        for name in (c.stem for c in configs):
+            fitting = [known for known in datasets if name.startswith(known)]
+            given += datasets[max(fitting, key=len)] if fitting else []
         if config.parent.name == "gaitformer":
-            given.append("--model.period=8")  # its windows have that of SMALL
+            # windows of SMALL's frames, and a small network
+            given += [f"--model.{size}" for size in ("period=8", "width=16", "projection_dim=8")]
         return given
 
     return line
@@ -41,7 +96,11 @@ def words(bench: Bench, tree: Path, tracks: Path) -> Callable[..., list[str]]:
 
 def test_configs_are_shipped() -> None:
     assert CONFIGS / "gaitgraph2" / "casia_b.yaml" in SHIPPED
-    assert any(len(layers(config)) == 2 for config in SHIPPED)
+    names = {config.stem: [c.stem for c in layers(config)] for config in GAITFORMER.glob("*.yaml")}
+    assert names["casia_b"] == ["casia_b"]
+    assert names["finetune"] == ["casia_b", "finetune"]
+    assert names["gender_finetune"] == ["casia_b", "casia_b_gender", "gender", "gender_finetune"]
+    assert len(layers(CONFIGS / "draw.yaml")) == 2
 
 
 @pytest.mark.parametrize("config", SHIPPED, ids=lambda p: str(p.relative_to(CONFIGS)))
@@ -103,3 +162,40 @@ def test_config_that_fit_saved_serves_test_and_predict(bench: Bench, checkpoint:
         main(args=[command, f"--config={saved}", out, f"--ckpt_path={checkpoint}"])
     runs = sorted(p.parent.name for p in bench.out.rglob("metrics.json"))
     assert runs == ["version_0", "version_1"]
+
+
+@pytest.mark.parametrize(
+    "overlays",
+    [("md", "contrastive"), ("xl", "appearance", "clothing"), ("stgcn", "simclr", "intended")],
+    ids="+".join,
+)
+def test_overlays_lie_on_each_other(
+    overlays: tuple[str, ...], words: Callable[..., list[str]]
+) -> None:
+    more = (GAITFORMER / f"{name}.yaml" for name in overlays)
+    given = words(GAITFORMER / "densegait.yaml", "fit", *more)
+    main(args=[*given, "--trainer.fast_dev_run=true"])
+
+
+def test_a_pretrained_gaitformer_is_tested_elsewhere_and_trained_further(
+    bench: Bench, words: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Multi-task; zero-shot on a CSV of pixels; fine-tuned to recognise and to tell sex."""
+
+    def trained(given: list[str]) -> str:
+        main(args=given)
+        return str(newest_run(bench.out) / "checkpoints" / "last.ckpt")
+
+    pretrained = trained(words(GAITFORMER / "densegait.yaml"))
+    here = [*bench.here, *SMALL]
+    test = ["test", f"--config={GAITFORMER / 'casia_b.yaml'}", *here]
+    main(args=[*test, f"--ckpt_path={pretrained}"])
+    said = capsys.readouterr().out
+    assert "attribute_weight 0.5 (configs say 0.0)" in said
+    assert "openpose18 in units of the body, y up (data.normalize pelvis)" in said
+    for name in ("finetune", "finetune_reference", "gender_finetune"):
+        given = words(GAITFORMER / f"{name}.yaml")
+        further = trained([*given, f"--model.initial_weights={pretrained}"])
+        if name != "gender_finetune":
+            main(args=[*test, f"--ckpt_path={further}"])
+    assert "attributes: 1 attribute (Female) trained, of 42" in capsys.readouterr().out

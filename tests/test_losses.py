@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from gaitbench.errors import InputError
 from gaitbench.losses import (
+    AttributeLoss,
     Classification,
     PairContrastive,
     SimCLR,
@@ -18,7 +19,7 @@ from gaitbench.losses import (
     TwoViewContrastive,
     WeightedSum,
 )
-from tests.goldens import golden
+from tests.goldens import GAITFORMER, golden
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "gaitgraph" / "losses.npz")
 CASES = ["small", "clustered", "singletons", "allunique", "allsame", "duplicates"]
@@ -267,3 +268,79 @@ def test_cosines_are_not_rounded_under_autocast(loss: torch.nn.Module) -> None:
 def test_settings_of_view_losses_are_checked(make: Callable[[], object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()
+
+
+GAITFORMER_LOSSES = golden("losses", GAITFORMER)
+TEMPERATURES = ["0.001", "0.005", "0.01", "0.07", "0.5"]
+
+
+@pytest.mark.parametrize("case", ["spread/unique", "spread/repeat", "tight/unique", "tight/repeat"])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_supcon_is_the_references(temperature: str, case: str) -> None:
+    data, name = GAITFORMER_LOSSES, f"supcon/T{temperature}/{case}"
+    spread, labels = case.split("/")
+    features = torch.from_numpy(data[f"feat_{spread}"]).requires_grad_()
+    subject = torch.from_numpy(data[f"labels_{labels}"]).repeat_interleave(2)
+    loss = SupCon(float(temperature))(features.flatten(0, 1), subject)
+    assert loss.item() == pytest.approx(float(data[f"{name}/loss"]), rel=1e-9, abs=1e-9)
+    (gradient,) = torch.autograd.grad(loss, features)
+    np.testing.assert_allclose(gradient, data[f"{name}/grad"], rtol=0, atol=1e-9)
+    single = SupCon(float(temperature))(features.detach().float().flatten(0, 1), subject)
+    assert single.item() == pytest.approx(float(data[f"{name}/loss_f32"]), abs=5e-5)
+
+
+def test_supcon_without_labels_tells_every_sequence_from_every_other() -> None:
+    data, name = GAITFORMER_LOSSES, "supcon/T0.07/spread/none"
+    features = torch.from_numpy(data["feat_spread"]).requires_grad_()
+    loss = SupCon(0.07)(features.flatten(0, 1), torch.arange(12).repeat_interleave(2))
+    assert loss.item() == pytest.approx(float(data[f"{name}/loss"]), rel=1e-9)
+    (gradient,) = torch.autograd.grad(loss, features)
+    np.testing.assert_allclose(gradient, data[f"{name}/grad"], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_simclr_is_the_references(temperature: str) -> None:
+    data, name = GAITFORMER_LOSSES, f"simclr/T{temperature}"
+    features = torch.from_numpy(data["feat_simclr"]).requires_grad_()
+    loss = SimCLR(float(temperature))(features, torch.zeros(24))
+    assert loss.item() == pytest.approx(float(data[f"{name}/loss"]), rel=1e-9, abs=1e-9)
+    (gradient,) = torch.autograd.grad(loss, features)
+    np.testing.assert_allclose(gradient, data[f"{name}/grad"], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("temperature", ["0.001", "0.01"])
+def test_both_tasks_are_the_references(temperature: str) -> None:
+    """One case has predictions of exactly 0 and 1, where a logarithm counts as -100."""
+    data = {
+        name.split("/")[-1]: torch.from_numpy(value)
+        for name, value in GAITFORMER_LOSSES.items()
+        if name.startswith(f"multitask/T{temperature}/")
+    }
+    projection = torch.from_numpy(GAITFORMER_LOSSES["multitask/projection"]).requires_grad_()
+    told = data["appearance_pred"].requires_grad_()
+    people = SupCon(float(temperature))(projection, data["track_id"])
+    looks = AttributeLoss()(told, data["appearance_target"])
+    for found, name in ((people, "recognition"), (looks, "appearance")):
+        assert found.item() == pytest.approx(data[f"loss_{name}"].item(), rel=1e-9)
+    whole = people + 0.5 * looks
+    assert whole.item() == pytest.approx(data["loss"].item(), rel=1e-9)
+    gradients = torch.autograd.grad(whole, (projection, told))
+    torch.testing.assert_close(gradients[0], data["grad_projection"], rtol=1e-9, atol=1e-9)
+    certain = (told == 0) | (told == 1)  # where the gradient has no meaning
+    assert int(certain.sum()) == (3 if temperature == "0.01" else 0)
+    expected = data["grad_appearance"]
+    torch.testing.assert_close(gradients[1][~certain], expected[~certain], rtol=1e-9, atol=1e-9)
+
+
+def test_attribute_loss_against_loops_and_under_autocast() -> None:
+    torch.manual_seed(7)
+    told, given = torch.rand(3, 4), torch.rand(3, 4, dtype=torch.float64)
+    told[0, 0], given[0, 0] = 0, 0.5
+    terms = []
+    for p, y in zip(told.double().flatten(), given.flatten(), strict=True):
+        yes, no = (max(float(torch.log(x)), -100.0) for x in (p, 1 - p))
+        terms.append(-float(y) * yes - (1 - float(y)) * no)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = AttributeLoss()(told, given)
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)

@@ -1,11 +1,14 @@
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from gaitbench.errors import InputError
-from gaitbench.schedules import CyclicPhases, Phase
+from gaitbench.schedules import CyclicPhases, Phase, SteadyFall, layer_wise_groups
+from tests.goldens import GAITFORMER, golden
 
 RISING: Phase = {
     "epoch": 0, "base": 0.001, "peak": 0.004, "up": 1, "down": 2, "mode": "triangular"
@@ -123,3 +126,64 @@ def test_a_resumed_schedule_goes_on_as_it_would_have() -> None:
 def test_impossible_phases_are_refused(phases: list[Phase], words: str) -> None:
     with pytest.raises(InputError, match=words):
         CyclicPhases(optimizer(), phases, 4)
+
+
+@pytest.mark.parametrize("config", ["base", "stgcn", "ouisir", "toy"])
+def test_phases_are_the_references(config: str) -> None:
+    data = golden("schedules", GAITFORMER)
+    phases: list[Phase] = [
+        {
+            "epoch": phase["start_epoch"],
+            "base": phase["base_lr"],
+            "peak": phase["max_lr"],
+            "up": phase["step_size_up"],
+            "down": phase["step_size_down"],
+            "mode": phase["mode"],
+        }
+        for phase in json.loads(str(data[f"cyclic/{config}/phases"]))
+    ]
+    expected = data[f"cyclic/{config}/lr"]
+    schedule = CyclicPhases(optimizer(), phases, int(data[f"cyclic/{config}/steps_per_epoch"]))
+    np.testing.assert_allclose(follow(schedule, len(expected)), expected, rtol=1e-9)
+
+
+def test_a_steady_fall_multiplies_each_rate_and_resumes() -> None:
+    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    trained = torch.optim.AdamW(
+        [{"params": [p], "lr": rate} for p, rate in zip(parameters, (0.5, 0.02), strict=True)]
+    )
+    schedule = SteadyFall(trained, 0.9)
+    for step in range(7):
+        rates = [group["lr"] for group in trained.param_groups]
+        assert rates == pytest.approx([0.5 * 0.9**step, 0.02 * 0.9**step], rel=1e-12)
+        if step == 3:
+            state = {"last_epoch": schedule.last_epoch, "_step_count": schedule._step_count}
+            for group, rate in zip(trained.param_groups, (0.5, 0.02), strict=True):
+                group["initial_lr"] = rate
+            schedule = SteadyFall(trained, 0.9)
+            schedule.load_state_dict(state)
+        trained.step()
+        schedule.step()
+
+
+def test_layer_wise_groups_by_hand() -> None:
+    names = "stem.weight stem.bias net.0.weight net.1.weight net.1.bias net.10.weight head.weight"
+    parameters = [(name, nn.Parameter(torch.zeros(1))) for name in names.split()]
+    name_of = {id(parameter): name for name, parameter in parameters}
+    groups = layer_wise_groups(parameters, ("head",), "net", ("stem",), 2, 1.0, 0.1, 0.01)
+    found = [
+        ([name_of[id(p)] for p in group["params"]], round(group["lr"], 9), group["weight_decay"])
+        for group in groups
+    ]
+    assert found == [
+        ([], 1.0, 0.0),
+        (["head.weight"], 1.0, 0.01),
+        ([], 0.1, 0.0),
+        ([], 0.1, 0.01),
+        (["net.1.bias"], 0.09, 0.0),
+        (["net.1.weight"], 0.09, 0.01),
+        ([], 0.081, 0.0),
+        (["net.0.weight"], 0.081, 0.01),
+        (["stem.bias"], 0.0729, 0.0),
+        (["stem.weight"], 0.0729, 0.01),
+    ]

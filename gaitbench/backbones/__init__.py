@@ -1,15 +1,17 @@
 """Networks: streams (B, T, V, S, C) in, embeddings (B, D) and a feature map out.
 
-GaitFormer's takes the frames themselves and has three outputs, see :class:`PoseTransformer`.
+GaitFormer's, :class:`PoseTransformer` and :class:`PoseGraph`, take the frames themselves and have
+three outputs, see :class:`PoseOutput`.
 """
 
-from gaitbench.backbones.gaitformer import PoseTransformer
+from gaitbench.backbones.gaitformer import PoseOutput, PoseTransformer
+from gaitbench.backbones.pose_graph import PoseGraph
 from gaitbench.backbones.resgcn import ResGCN
 from gaitbench.backbones.stgcn import STGCN
 from gaitbench.errors import InputError
 from gaitbench.skeleton import Skeleton
 
-__all__ = ["STGCN", "PoseTransformer", "ResGCN", "graph_network"]
+__all__ = ["STGCN", "PoseGraph", "PoseOutput", "PoseTransformer", "ResGCN", "graph_network"]
 
 
 def graph_network(

@@ -173,12 +173,12 @@ class PoseTransformer(nn.Module):
         embedding = self.out_embedding(read)
         projection = self.projection(F.gelu(embedding))
         return PoseOutput(
-            F.normalize(_precise(embedding)),
-            F.normalize(_precise(projection)),
-            _precise(self.out_appearance(read)).sigmoid(),
+            F.normalize(precise(embedding)),
+            F.normalize(precise(projection)),
+            precise(self.out_appearance(read)).sigmoid(),
         )
 
 
-def _precise(x: Tensor) -> Tensor:
+def precise(x: Tensor) -> Tensor:
     """In float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gaitbench.backbones.graph import (
@@ -35,10 +36,17 @@ class SpatialTemporal(nn.Module):
         slices: K of the adjacency.
         stride: keep every ``stride``-th frame.
         initial: first layer; it has no residual.
+        dropout: before the residual is added.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, slices: int, stride: int, initial: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        slices: int,
+        stride: int,
+        initial: bool,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.gcn = nn.ModuleDict({"conv": nn.Conv2d(in_channels, slices * out_channels, 1)})
@@ -49,6 +57,7 @@ class SpatialTemporal(nn.Module):
             nn.BatchNorm2d(out_channels),
         )
         self.initial = initial
+        self.dropout = dropout
         self.residual = None if initial else shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor, hops: Tensor) -> Tensor:
@@ -56,6 +65,7 @@ class SpatialTemporal(nn.Module):
         layers: list[Any] = [self.gcn["conv"], *self.tcn]
         graph_conv, graph_norm, relu, conv, norm = layers
         y = conv_norm(relu(graph_conv_norm(x, graph_conv, graph_norm, hops)), conv, norm)
+        y = F.dropout(y, self.dropout, self.training)
         return y.relu_() if self.initial else add_shortcut(y, x, self.residual)
 
 
@@ -95,11 +105,20 @@ class STGCN(nn.Module):
             Embeddings (B, D), not normalised, and the feature map before the mean over frames and
             joints, (B, 256, T', V) with T' = T / 4 rounded up.
         """
-        batch, time, joints, _, channels = streams.shape
-        # (B, V C, T, 1), then (B, C, T, V), in the memory order of (B, T, V, C) all the way
-        x = streams.reshape(batch, time, 1, joints * channels).permute(0, 3, 1, 2)
-        x = batch_norm(x, self.data_bn).permute(0, 2, 3, 1)
-        x = x.reshape(batch, time, joints, channels).permute(0, 3, 1, 2)
+        x = normed_input(streams[..., 0, :], self.data_bn)
         for layer, importance in zip(self.st_gcn_networks, self.edge_importance, strict=True):
             x = layer(x, self.A * importance)
         return self.fcn(x.mean((2, 3))), x
+
+
+def normed_input(frames: Tensor, bn: nn.BatchNorm2d) -> Tensor:
+    """Frames (B, T, V, C) to (B, C, T, V), each joint's every channel with a batch-norm of its own.
+
+    Args:
+        frames: what the network takes.
+        bn: over V C channels, a joint's side by side.
+    """
+    batch, time, joints, channels = frames.shape
+    # (B, V C, T, 1), then (B, C, T, V), in the memory order of (B, T, V, C) all the way
+    x = batch_norm(frames.reshape(batch, time, 1, -1).permute(0, 3, 1, 2), bn).permute(0, 2, 3, 1)
+    return x.reshape(batch, time, joints, channels).permute(0, 3, 1, 2)

@@ -82,7 +82,7 @@ class GaitMethod(pl.LightningModule):
         """
         if stage != "fit" or not self.initial_weights or self.trainer.ckpt_path:
             return
-        found = read_checkpoint(self.initial_weights)["state_dict"]
+        found = self.taken_over(read_checkpoint(self.initial_weights))
         own = self.state_dict()
         fitting = {
             name: value
@@ -101,6 +101,27 @@ class GaitMethod(pl.LightningModule):
             if names:
                 named = ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)
                 logger.warning("%s: %s %s", self.initial_weights, named, fate)
+
+    def taken_over(self, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+        """Weights of a checkpoint that a training may start from, where they fit.
+
+        Raises:
+            InputError: if it holds another network.
+        """
+        weights: dict[str, Tensor] = checkpoint["state_dict"]
+        return weights
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Names of the attributes that it tells of a walk."""
+        return ()
+
+    def told(self, frames: Tensor) -> dict[str, Tensor]:
+        """What it tells of walks (B, T, V, C): ``embedding`` (B, D) that is compared.
+
+        A method that tells attributes adds their probabilities as ``attributes`` (B, A).
+        """
+        return {"embedding": self.embed(frames)}
 
     def embed(self, frames: Tensor) -> Tensor:
         """Embedding that is compared: (B, T, V, C) to (B, D), or wider with augmentation."""
@@ -132,32 +153,38 @@ class GaitMethod(pl.LightningModule):
             )
 
     def validation_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Embeddings and rows of a batch; logs the validation loss of the plain embedding."""
-        embedding = self.embed(batch.frames)
-        plain = embedding.chunk(1 + len(self.test_time_views) * self.tta, dim=1)[0]
-        loss = self.validation_loss(plain, batch.subject)
+        """What is told of a batch, and its rows; logs the validation loss."""
+        told = self.told(batch.frames)
+        self.log_validation(told, batch)
+        return {**told, "row": batch.row}
+
+    def log_validation(self, told: dict[str, Tensor], batch: GaitBatch) -> None:
+        """Log the validation loss of the plain embedding."""
+        views = 1 + len(self.test_time_views) * self.tta
+        loss = self.validation_loss(told["embedding"].chunk(views, dim=1)[0], batch.subject)
         size = len(batch.subject)
         self.log("val/loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
-        return {"embedding": embedding, "row": batch.row}
 
     def test_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Embeddings and rows of a batch."""
-        return {"embedding": self.embed(batch.frames), "row": batch.row}
+        """What is told of a batch, and its rows."""
+        return {**self.told(batch.frames), "row": batch.row}
 
     def predict_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Embeddings and rows of a batch."""
+        """What is told of a batch, and its rows."""
         return self.test_step(batch, batch_idx)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW or Adam under a schedule that steps with every batch."""
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.optimizer]
         optimizer = kind(
-            [p for p in self.parameters() if p.requires_grad],
-            lr=self.learning_rate,
-            weight_decay=self.weight_decay,
+            self.parameter_groups(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
         schedule = self.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, in groups with a rate or decay of their own, as torch writes them."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """The one-cycle schedule; a method that was published with another gives its own.
@@ -197,7 +224,6 @@ class GaitMethod(pl.LightningModule):
         Raises:
             InputError: naming what differs.
         """
-        self._keep_own_schedule(checkpoint)
         origin = checkpoint.get("gaitbench", {})
         skeleton = origin.get("skeleton", self.skeleton)
         if skeleton != self.skeleton:
@@ -227,17 +253,30 @@ class GaitMethod(pl.LightningModule):
                 + ", ".join(faults)
                 + "; give the model settings it was trained with"
             )
+        self._keep_own_schedule(checkpoint)
 
     def _keep_own_schedule(self, checkpoint: dict[str, Any]) -> None:
         """Let this run's rate, decay and length hold where the checkpoint's are others.
 
         Optimiser and schedule restore all of their settings, not only where they stand.
+
+        Raises:
+            InputError: if a training is to go on that trains other weights than this one.
         """
         for state in checkpoint.get("lr_schedulers", []):
             for name in set(state) - {"last_epoch", "_step_count", "_last_lr"}:
                 del state[name]
-        peak = self.learning_rate
+        own = self.parameter_groups()
         for state in checkpoint.get("optimizer_states", []):
-            for group in state["param_groups"]:
+            found = state["param_groups"]
+            sizes = [[len(group["params"]) for group in groups] for groups in (found, own)]
+            if sizes[0] != sizes[1] and self._trainer is not None and self._trainer.training:
+                raise InputError(
+                    "the checkpoint's training trains other weights than this one; give the model "
+                    "settings it was trained with, or begin a new training with "
+                    "--model.initial_weights in place of --ckpt_path"
+                )
+            for group, mine in zip(found, own, strict=False):
+                peak = mine.get("lr", self.learning_rate)
                 group |= {"max_lr": peak, "initial_lr": peak / RISE, "min_lr": peak / RISE / FALL}
-                group["weight_decay"] = self.weight_decay
+                group["weight_decay"] = mine.get("weight_decay", self.weight_decay)

@@ -52,6 +52,8 @@ def recognise(content: Any, path: Path) -> Published:
     if settings["backbone"] == "gaitformer":
         settings["heads"] = HEADS
         untold["heads"] = f"no tensor tells the heads of its attention; {HEADS} are assumed"
+    # what it tells is told; a network trained by contrast alone has a head that nobody trained
+    settings["attribute_weight"] = 0.5
     outputs = len(weights["out_appearance.weight"])
     categories = {len(attribute_names(names)): names for names in SUBSETS.values()}
     if outputs in categories:

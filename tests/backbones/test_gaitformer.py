@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gaitbench.backbones import PoseTransformer
 from gaitbench.errors import InputError
+from tests.goldens import GAITFORMER, golden
 
 SMALL = {"period": 6, "width": 16, "depth": 3, "heads": 4, "projection_dim": 8, "attributes": 5}
 
@@ -129,3 +130,19 @@ def test_half_precision_leaves_unit_vectors_precise() -> None:
 def test_impossible_sizes_are_refused(settings: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
         PoseTransformer(**{**SMALL, **settings})
+
+
+@pytest.mark.parametrize(
+    ("precision", "prefix", "tolerance"),
+    [(torch.float32, "out", 2e-6), (torch.float64, "out64", 1e-9)],
+)
+def test_outputs_are_the_references(precision: torch.dtype, prefix: str, tolerance: float) -> None:
+    data = golden("model_gaitformer_l2", GAITFORMER)
+    model = PoseTransformer(depth=2).to(precision).eval()
+    model.load_state_dict(
+        {k[3:]: torch.from_numpy(v) for k, v in data.items() if k.startswith("sd/")}
+    )
+    frames = torch.from_numpy(data["input"]).to(precision)[..., 0].permute(0, 2, 3, 1)
+    for name, found in model(frames)._asdict().items():
+        expected = torch.from_numpy(data[f"{prefix}_{name}"])
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)

@@ -102,6 +102,8 @@ def test_test_and_prediction_give_embeddings_and_rows(batch: GaitBatch, step: st
     outputs = getattr(method, step)(batch, 0)
     assert torch.equal(outputs["embedding"], method.embed(batch.frames))
     assert torch.equal(outputs["row"], batch.row)
+    assert set(outputs) == {"embedding", "row"}
+    assert method.attribute_names == ()
     assert not method.logged
 
 
@@ -217,6 +219,33 @@ def test_optimisers_and_their_decay() -> None:
     assert adam.param_groups[0]["weight_decay"] == 0
     assert adam.param_groups[0]["max_lr"] == 0.1
     assert len(adam.param_groups[0]["params"]) == 2
+
+
+class InGroups(Mean):
+    """Trains its bias at another rate and without decay."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        weight, bias = self.linear.weight, self.linear.bias
+        return [{"params": [weight]}, {"params": [bias], "lr": 0.1, "weight_decay": 0.0}]
+
+
+def test_a_resumed_training_keeps_its_own_rates_and_decays() -> None:
+    optimizer, _ = configured(InGroups(), 10)
+    state = {"optimizer_states": [optimizer.state_dict()]}
+    method = InGroups(learning_rate=0.02, weight_decay=0.5)
+    method.on_load_checkpoint({**saved(method), **state})
+    first, second = state["optimizer_states"][0]["param_groups"]
+    assert (first["max_lr"], first["weight_decay"]) == (0.02, 0.5)
+    assert (second["max_lr"], second["weight_decay"]) == (0.1, 0.0)
+
+
+def test_a_training_of_other_weights_is_not_resumed() -> None:
+    optimizer, _ = configured(InGroups(), 10)
+    checkpoint = {**saved(Mean()), "optimizer_states": [optimizer.state_dict()]}
+    method = Mean()
+    method._trainer = SimpleNamespace(training=True)  # type: ignore[assignment]
+    assert "trains other weights than this one" in complaint(checkpoint, method)
+    Mean().on_load_checkpoint(checkpoint)  # but its network may be tested
 
 
 def saved(method: GaitMethod) -> dict[str, Any]:
