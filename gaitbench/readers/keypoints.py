@@ -247,7 +247,7 @@ def _is_frame(file: Path, state: os.stat_result) -> bool:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Paths below a folder in the order of their names; hidden ones and ``*labels.csv`` are left out."""
+    """Paths below a folder in the order of names; hidden ones and ``*labels.csv`` are left out."""
     try:
         for within, folders, files in os.walk(folder, onerror=_unreadable):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
