@@ -20,6 +20,10 @@ AGES = MappingProxyType(
 """Attribute -> years of age from and to; the limits are a guess."""
 
 AGE_SHARES = (0.06, 0.32, 0.30, 0.18, 0.14)
+BUILDS, BUILD_SHARES = (-1.6, 0.0, 1.6), (0.18, 0.62, 0.2)
+"""How stout the thin, the normal and the fat are on average, and their shares. Few are between two
+of them, so that a middle class can be learned too."""
+
 CONDITION_SHARES = MappingProxyType({"nm": 0.65, "bg": 0.2, "cl": 0.15})
 BACKPACKS = 0.15  # share of those who carry no bag
 DRESSES = 0.25  # share of women
@@ -56,7 +60,7 @@ class Traits:
         return cls(
             female=female,
             years=float(np.interp(rng.random(), np.cumsum([0, *AGE_SHARES]), limits)),
-            bulk=float(rng.normal()),
+            bulk=float(rng.choice(BUILDS, p=BUILD_SHARES) + rng.normal(0, 0.35)),
             condition=condition,
             backpack=bool(rng.random() < BACKPACKS) and condition != "bg",
             dress=bool(rng.random() < DRESSES) and female,
@@ -138,8 +142,8 @@ def _shaped_gait(
     gait: Gait, sex: float, child: float, aged: float, bulk: float, pack: float, dress: float
 ) -> Gait:
     swings = {  # of the limbs
-        "hip": (1 - 0.35 * aged) * (1 - 0.12 * bulk) * (1 - 0.3 * dress),
-        "knee": (1 - 0.2 * aged) * (1 - 0.12 * bulk),
+        "hip": (1 - 0.35 * aged) * (1 - 0.12 * bulk) * (1 - 0.4 * dress),
+        "knee": (1 - 0.2 * aged) * (1 - 0.12 * bulk) * (1 - 0.25 * dress),
         "ankle": 1 - 0.2 * aged,
         "shoulder": (1 - 0.4 * aged) * (1 - 0.3 * pack) * (1 + 0.1 * sex),
         "elbow": (1 - 0.4 * aged) * (1 - 0.3 * pack),
