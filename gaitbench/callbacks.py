@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,27 +16,46 @@ from torch import Tensor
 
 from gaitbench.draw import attribute_chart, save_figure, view_heat_map
 from gaitbench.errors import InputError
-from gaitbench.files import written_whole
+from gaitbench.files import EMBEDDINGS, SEQUENCES, written_whole
 from gaitbench.protocols import (
     AttributeEvaluation,
     AttributeProtocol,
+    ClosedSetEvaluation,
+    ClosedSetProtocol,
     Distance,
     Evaluation,
     Protocol,
     evaluate,
     evaluate_attributes,
+    evaluate_closed_set,
     write_metrics,
 )
 
-AnyProtocol = Protocol | AttributeProtocol
-AnyEvaluation = Evaluation | AttributeEvaluation
+AnyProtocol = Protocol | AttributeProtocol | ClosedSetProtocol
+AnyEvaluation = Evaluation | AttributeEvaluation | ClosedSetEvaluation
+
+
+class Scores(NamedTuple):
+    """What a classifier gives N sequences.
+
+    Args:
+        values: a score for each known subject, (N, C), or of each frame, (N, T, C).
+        subjects: names of the C known ones.
+    """
+
+    values: NDArray[np.float32]
+    subjects: Sequence[str]
+
+
+TOLD = ("embedding", "attributes", "scores")
+"""What a method may tell of sequences."""
 
 
 class EmbeddingCollector(pl.Callback):
     """Collects what an evaluation run tells of each sequence, from all processes.
 
-    That is its embedding and, where the method tells attributes, their probabilities; of a sequence
-    with several windows the mean.
+    That is its embedding and, where the method tells attributes, their probabilities, and where it
+    tells known subjects apart, their scores; of a sequence with several windows the mean.
 
     A subclass says in :meth:`on_embeddings` what becomes of them, on the first process only, and in
     ``runs`` which of ``fit``, ``validate``, ``test`` and ``predict`` it follows.
@@ -45,7 +64,7 @@ class EmbeddingCollector(pl.Callback):
     runs: tuple[str, ...] = ("fit", "validate", "test", "predict")
 
     def __init__(self) -> None:
-        self._batches: list[list[Tensor]] = []
+        self._batches: list[dict[str, Tensor]] = []
 
     def on_embeddings(
         self,
@@ -54,6 +73,7 @@ class EmbeddingCollector(pl.Callback):
         embeddings: Tensor,
         sequences: pd.DataFrame,
         attributes: pd.DataFrame | None,
+        scores: Scores | None = None,
     ) -> dict[str, float]:
         """Use what was collected, and return figures for the log.
 
@@ -63,6 +83,7 @@ class EmbeddingCollector(pl.Callback):
             embeddings: (N, D).
             sequences: their N table rows.
             attributes: N rows, a column an attribute; None if the method tells none.
+            scores: of known subjects; None if the method gives none.
         """
         raise NotImplementedError
 
@@ -70,24 +91,26 @@ class EmbeddingCollector(pl.Callback):
         if trainer.sanity_checking or trainer.state.fn not in self.runs:
             return
         # kept on the device: a copy to the host would wait for the step
-        told = [outputs[name] for name in ("embedding", "attributes") if name in outputs]
-        self._batches.append([outputs["row"], *(values.detach().float() for values in told)])
+        told = {name: outputs[name].detach().float() for name in TOLD if name in outputs}
+        self._batches.append({"row": outputs["row"], **told})
 
     def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         if not self._batches:
             return {}
-        rows, *told = (torch.cat(part) for part in zip(*self._batches, strict=True))
+        told = {
+            name: torch.cat([part[name] for part in self._batches]) for name in self._batches[0]
+        }
         self._batches.clear()
         if trainer.world_size > 1:
-            rows = trainer.strategy.all_gather(rows).flatten()
-            told = [trainer.strategy.all_gather(values).flatten(0, 1) for values in told]
+            gather = trainer.strategy.all_gather
+            told = {name: gather(values).flatten(0, 1) for name, values in told.items()}
         # asks the first process, so all must ask at the same time
         self.directory = run_directory(trainer)
         figures: dict[str, float] = {}
         mistake: InputError | None = None
         if trainer.is_global_zero:
             try:
-                figures = self._judge(trainer, pl_module, rows, *told)
+                figures = self._judge(trainer, pl_module, **told)
             except InputError as error:
                 mistake = error
         # all processes go on, or stop, together
@@ -100,20 +123,25 @@ class EmbeddingCollector(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        rows: Tensor,
-        embeddings: Tensor,
-        told: Tensor | None = None,
+        row: Tensor,
+        embedding: Tensor,
+        attributes: Tensor | None = None,
+        scores: Tensor | None = None,
     ) -> dict[str, float]:
-        found, embeddings = mean_of_rows(rows, embeddings)
+        found, embeddings = mean_of_rows(row, embedding)
         table = trainer.datamodule.sequences.iloc[found.cpu().numpy()]  # type: ignore[attr-defined]
         refuse_not_finite(embeddings, table, "embeddings")
-        attributes = None
-        if told is not None:
-            told = mean_of_rows(rows, told)[1]
+        probabilities, given = None, None
+        if attributes is not None:
+            told = mean_of_rows(row, attributes)[1]
             refuse_not_finite(told, table, "predicted attributes")
             names = pl_module.attribute_names
-            attributes = pd.DataFrame(told.cpu().numpy(), table.index, list(names))  # type: ignore[arg-type]
-        return self.on_embeddings(trainer, pl_module, embeddings, table, attributes)
+            probabilities = pd.DataFrame(told.cpu().numpy(), table.index, list(names))  # type: ignore[arg-type]
+        if scores is not None:
+            told = mean_of_rows(row, scores)[1]
+            refuse_not_finite(told, table, "scores")
+            given = Scores(told.cpu().numpy(), pl_module.subjects)  # type: ignore[arg-type]
+        return self.on_embeddings(trainer, pl_module, embeddings, table, probabilities, given)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *place: Any
@@ -149,15 +177,17 @@ class EmbeddingCollector(pl.Callback):
 
 
 def mean_of_rows(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of what each row gave, in the order of the rows: (n,), (n, D) to (N,), (N, D).
+    """The mean of what each row gave, in the order of the rows: (n,), (n, ...) to (N,), (N, ...).
 
     A row comes once for each of its windows, and samplers repeat rows to give all processes equal
     work; in float64 the mean is the same however often it comes.
     """
     found, place, times = torch.unique(rows, return_inverse=True, return_counts=True)
-    total = values.new_zeros(len(found), values.shape[1], dtype=torch.float64)
+    if len(found) == len(rows):
+        return found, values[place.argsort()]
+    total = values.new_zeros(len(found), *values.shape[1:], dtype=torch.float64)
     total.index_add_(0, place, values.double())
-    return found, (total / times[:, None]).float()
+    return found, (total / times.view(-1, *[1] * (values.dim() - 1))).float()
 
 
 def refuse_not_finite(values: Tensor, sequences: pd.DataFrame, what: str) -> None:
@@ -166,7 +196,7 @@ def refuse_not_finite(values: Tensor, sequences: pd.DataFrame, what: str) -> Non
     Raises:
         InputError: naming the first sequence.
     """
-    faulty = ~torch.isfinite(values).all(dim=1)
+    faulty = ~torch.isfinite(values).flatten(1).all(dim=1)
     if faulty.any():
         name = describe(sequences.iloc[int(faulty.nonzero()[0])])
         raise InputError(
@@ -194,7 +224,7 @@ class ProtocolEvaluation(EmbeddingCollector):
 
     Args:
         protocols: ids; the dataset's default ones if not given, without those of attributes if the
-            method tells none.
+            method tells none, and without those of known subjects if it tells none apart.
         distance: ``euclidean``, ``l1`` or ``cosine`` in place of each protocol's own.
         rerank: k-reciprocal re-ranking.
         bootstrap: resamples over subjects for the 95 % intervals; 0 for none.
@@ -230,14 +260,17 @@ class ProtocolEvaluation(EmbeddingCollector):
         embeddings: Tensor,
         sequences: pd.DataFrame,
         attributes: pd.DataFrame | None,
+        scores: Scores | None = None,
     ) -> dict[str, float]:
         """Evaluate; print and write unless this is a validation within training."""
         training = trainer.state.fn == "fit"
         protocols = self._protocols
         if attributes is None and not self.protocols:
-            protocols = [p for p in protocols if isinstance(p, Protocol)]
+            protocols = [p for p in protocols if not isinstance(p, AttributeProtocol)]
             if not training and len(protocols) < len(self._protocols):
                 print("attributes are not judged: the network tells none")
+        if scores is None and not self.protocols:
+            protocols = [p for p in protocols if not isinstance(p, ClosedSetProtocol)]
         if not protocols:
             if not training:
                 name = trainer.datamodule.dataset  # type: ignore[attr-defined]
@@ -248,6 +281,7 @@ class ProtocolEvaluation(EmbeddingCollector):
             embeddings,
             sequences,
             attributes,
+            scores,
             bootstrap=0 if training else self.bootstrap,
             distance=self.distance,
             rerank=self.rerank,
@@ -296,28 +330,40 @@ def judge(
     embeddings: NDArray[Any] | Tensor,
     sequences: pd.DataFrame,
     attributes: pd.DataFrame | None,
+    scores: Scores | None = None,
     *,
     bootstrap: int = 1000,
     **settings: Any,
 ) -> list[AnyEvaluation]:
-    """Judge embeddings by protocols of recognition and attributes by those of attributes.
+    """Judge embeddings, attributes and scores, each by protocols of its kind.
 
     Args:
         protocols: by which.
         embeddings: (N, D).
         sequences: N table rows.
         attributes: N rows, a column an attribute; None if there are none.
+        scores: of known subjects; None if there are none.
         bootstrap: resamples of the intervals.
         settings: of :func:`gaitbench.protocols.evaluate`.
 
     Raises:
-        InputError: if attributes are to be judged and there are none, and as the two functions do.
+        InputError: if attributes or scores are to be judged and there are none, and as the
+            functions that judge do.
     """
     evaluations: list[AnyEvaluation] = []
     for protocol in protocols:
         if isinstance(protocol, Protocol):
             evaluations.append(
                 evaluate(embeddings, sequences, protocol, bootstrap=bootstrap, **settings)
+            )
+        elif isinstance(protocol, ClosedSetProtocol):
+            if scores is None:
+                raise InputError(
+                    f"{protocol.id} judges a classifier of known subjects, and this network has "
+                    "none; take another network or another protocol"
+                )
+            evaluations.append(
+                evaluate_closed_set(*scores, sequences, protocol, bootstrap=bootstrap)
             )
         elif attributes is None:
             raise InputError(
@@ -346,6 +392,8 @@ def chosen_protocols(known: Mapping[str, AnyProtocol], names: Sequence[str]) -> 
 
 def figure_of(evaluation: AnyEvaluation) -> Figure | None:
     """Rank-1 by gallery and probe view, or AUROC by attribute; None where there is neither."""
+    if isinstance(evaluation, ClosedSetEvaluation):
+        return None
     if isinstance(evaluation, AttributeEvaluation):
         areas = evaluation.areas()
         return attribute_chart(areas, evaluation.protocol.id) if areas else None
@@ -386,6 +434,7 @@ class PredictionWriter(EmbeddingCollector):
         embeddings: Tensor,
         sequences: pd.DataFrame,
         attributes: pd.DataFrame | None,
+        scores: Scores | None = None,
     ) -> dict[str, float]:
         """Write the files, each beside its place and then renamed."""
         directory = Path(self.dir) if self.dir else self.directory / "predictions"
@@ -394,7 +443,7 @@ class PredictionWriter(EmbeddingCollector):
         return {}
 
 
-EMBEDDINGS, SEQUENCES, ATTRIBUTES = "embeddings.npy", "sequences.csv", "attributes.csv"
+ATTRIBUTES = "attributes.csv"
 LABELS = ("subject", "condition", "number", "view")
 """Columns that all tables of sequences have."""
 

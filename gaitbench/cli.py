@@ -133,6 +133,23 @@ class GaitCLI(LightningCLI):
         """Nothing: see :meth:`parse_arguments`."""
 
 
+class Built(GaitCLI):
+    """A run that is built and not started."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing."""
+
+
+class Parsed(Built):
+    """Settings of a run, of which nothing is built."""
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Nothing."""
+
+
 class Parser(LightningArgumentParser):
     """Lightning's parser, with no guessing of cut-off names and errors of one sentence."""
 
@@ -298,11 +315,24 @@ def main(
     Raises:
         InputError: on a mistake of the user.
     """
+    command_line(GaitCLI, sys.argv[1:] if args is None else list(args), datamodule)
+
+
+def command_line(
+    kind: type[GaitCLI],
+    args: list[str],
+    datamodule: type[datamodules.GaitDataModule] = datamodules.GaitDataModule,
+) -> GaitCLI:
+    """A run of these words, as far as the kind takes it.
+
+    Raises:
+        InputError: on a mistake of the user.
+    """
     for pattern in QUIET:
         warnings.filterwarnings("ignore", pattern)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_a_tip)
     memory.keep_pages()  # before the first large tensor; does nothing for those of a GPU
-    GaitCLI(
+    return kind(
         methods.GaitMethod,
         datamodule,
         subclass_mode_model=True,
@@ -313,7 +343,7 @@ def main(
         # batches are shared out by our samplers; a few sanity batches are no gallery
         trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
         parser_class=Parser,
-        args=sys.argv[1:] if args is None else list(args),
+        args=args,
     )
 
 

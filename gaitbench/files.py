@@ -7,6 +7,9 @@ from pathlib import Path
 
 from gaitbench.errors import InputError
 
+EMBEDDINGS, SEQUENCES = "embeddings.npy", "sequences.csv"
+"""What a prediction writes: a row a sequence, and a line a row."""
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:

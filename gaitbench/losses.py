@@ -1,7 +1,8 @@
 """Losses of embeddings and subjects, put together from pytorch-metric-learning."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -280,3 +281,99 @@ def _logits(embedding: Tensor, temperature: float) -> Tensor:
     with torch.autocast(embedding.device.type, enabled=False):
         embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
         return embedding @ embedding.mT / temperature
+
+
+def locality_mask(frames: int) -> Tensor:
+    """How near each encoded frame lies to the one that a decoder step should draw, (T, T) float32.
+
+    A decoder that draws in reverse order should look at frame T - 1 - t in step t. The mask is 1
+    there and falls off as exp(-d^2 / (2 s^2)) with the distance d in frames, s = T / 2.
+
+    Source: Rao et al. 2020, arXiv 2008.09435, authors' program.
+    """
+    step, frame = torch.arange(frames, dtype=torch.float64), torch.arange(frames)
+    distance = frame - (frames - 1 - step[:, None])
+    return torch.exp(-2 * (distance / frames).square()).float()
+
+
+class GaitEncodingLoss(nn.Module):
+    """Errors of drawn frames, and of attention far from where it should be, as sums.
+
+    Reconstruction is half the sum of squared errors over sequences, frames and joints; locality is
+    half the sum of squares of A (1 - mask), with the alignments A. They are sums and no means, so
+    that their weight against an L2 term grows with the batch, as in the authors' program.
+
+    Args:
+        frames: T.
+        attention: ``locality``, or ``basic``, which leaves the second term out.
+
+    Source: Rao et al. 2020, arXiv 2008.09435, authors' program.
+    """
+
+    off: Tensor
+
+    def __init__(self, frames: int, attention: Literal["locality", "basic"] = "locality") -> None:
+        super().__init__()
+        self.attention = attention
+        self.register_buffer("off", 1 - locality_mask(frames), persistent=False)
+
+    def forward(self, outputs: Tensor, target: Tensor, alignments: Tensor) -> tuple[Tensor, Tensor]:
+        """Both terms of each axis.
+
+        Args:
+            outputs: (B, T, V, A).
+            target: the same shape.
+            alignments: (A, B, T, T).
+
+        Returns:
+            reconstruction (A,), locality (A,): zeros with basic attention.
+        """
+        error = 0.5 * (outputs - target).square().sum(dim=(0, 1, 2))
+        if self.attention == "basic":
+            return error, torch.zeros_like(error)
+        return error, 0.5 * (alignments * self.off).square().sum(dim=(1, 2, 3))
+
+
+def half_squares(weights: Iterable[Tensor]) -> Tensor:
+    """Half the sum of squares of all weights: what an L2 coefficient is multiplied with."""
+    return 0.5 * torch.stack([weight.square().sum() for weight in weights]).sum()
+
+
+class NeighbourContrast(nn.Module):
+    """Cross-entropy of picking a sequence's neighbour in the batch among all its sequences.
+
+    Vectors v_1 ... v_(B-1) and v_0 ... v_(B-2) are 2 (B - 1) rows; each row i of the first half
+    pairs with row i of the second, both ways. Almost every vector stands in both halves, so that an
+    anchor has its own copy among what it shall be told from. Neighbours are whatever the order of
+    the batch makes them.
+
+    Args:
+        temperature: by which cosines are divided.
+
+    Source: Rao et al. 2021, arXiv 2009.03671, authors' program.
+    """
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        if temperature <= 0:
+            raise InputError(f"temperature is {temperature}; give more than 0")
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Loss of each axis, (A,), of vectors (A, B, D).
+
+        Raises:
+            InputError: if there are fewer than 2 sequences.
+        """
+        axes, batch, _ = vectors.shape
+        if batch < 2:
+            raise InputError(f"neighbours need a batch of 2 sequences or more, found {batch}")
+        pairs = batch - 1
+        logits = _logits(F.normalize(vectors, dim=-1), self.temperature)
+        place = torch.arange(2 * pairs, device=vectors.device)
+        vector = torch.cat([place[:pairs] + 1, place[:pairs]])
+        logits = logits[:, vector[:, None], vector]
+        logits = logits.masked_fill(place[:, None] == place, -torch.inf)
+        other = (place + pairs) % (2 * pairs)
+        loss = F.cross_entropy(logits.flatten(0, 1), other.repeat(axes), reduction="none")
+        return loss.view(axes, -1).mean(dim=1)

@@ -84,12 +84,47 @@ class InOrder(BatchSampler):
 
 
 class RandomBatches(InOrder):
-    """Every row once an epoch, in random order; the last batch may be short, as published."""
+    """Every row once an epoch, in random order; the last batch may be short, as published.
+
+    Args:
+        rows: table rows to draw from.
+        batch_size: sequences of a batch over all processes.
+        seed: of all batches.
+        reshuffle: whether each epoch has an order of its own; otherwise all have that of the seed.
+        keep_tail: whether a last batch that is not full is shown.
+
+    Raises:
+        InputError: if there are fewer rows than a batch takes and only full ones are shown.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        batch_size: int,
+        seed: int = 0,
+        reshuffle: bool = True,
+        keep_tail: bool = True,
+    ) -> None:
+        super().__init__(rows, batch_size, seed)
+        self.reshuffle = reshuffle
+        self.keep_tail = keep_tail
+        if not keep_tail and len(rows) < batch_size:
+            raise InputError(
+                f"only full batches are shown (data.keep_tail false), and {len(rows)} training "
+                f"samples do not fill one of data.batch_size {batch_size}; lower it, or give "
+                "data.keep_tail true"
+            )
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return super().__len__() if self.keep_tail else len(self.rows) // self.batch_size
 
     def batches(self, random: np.random.Generator) -> Iterator[Rows]:
         """Consecutive rows of a permutation."""
+        if not self.reshuffle:
+            random = np.random.default_rng(self.seed)
         rows = random.permutation(self.rows)
-        for start in range(0, len(rows), self.batch_size):
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield rows[start : start + self.batch_size]
 
 

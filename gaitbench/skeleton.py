@@ -112,7 +112,31 @@ OPENPOSE18 = Skeleton(
 )  # fmt: skip
 """OpenPose BODY-18 order, as in OUMVLP-Pose (both estimators)."""
 
-SKELETONS: Mapping[str, Skeleton] = MappingProxyType({s.name: s for s in (COCO17, OPENPOSE18)})
+KINECT20 = Skeleton(
+    name="kinect20",
+    joints=(
+        "hip_center", "spine", "shoulder_center", "head", "left_shoulder", "left_elbow",
+        "left_wrist", "left_hand", "right_shoulder", "right_elbow", "right_wrist", "right_hand",
+        "left_hip", "left_knee", "left_ankle", "left_foot", "right_hip", "right_knee",
+        "right_ankle", "right_foot",
+    ),
+    edges=(
+        (0, 1), (1, 2), (2, 3), (2, 4), (4, 5), (5, 6), (6, 7), (2, 8), (8, 9), (9, 10), (10, 11),
+        (0, 12), (12, 13), (13, 14), (14, 15), (0, 16), (16, 17), (17, 18), (18, 19),
+    ),
+    parents=(0, 0, 1, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+    mirrored=(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15),
+    center=0,
+    # the trunk has joints of its own here; it goes with the head
+    parts=(
+        (4, 5, 6, 7), (8, 9, 10, 11), (12, 13, 14, 15), (16, 17, 18, 19), (0, 1, 2, 3),
+    ),
+)  # fmt: skip
+"""Kinect's SDK 1, as in BIWI RGBD-ID and IAS-Lab RGBD-ID; its third value is no confidence."""
+
+SKELETONS: Mapping[str, Skeleton] = MappingProxyType(
+    {s.name: s for s in (COCO17, OPENPOSE18, KINECT20)}
+)
 
 
 def get_skeleton(name: str) -> Skeleton:

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import tarfile
 import tempfile
 import zipfile
 from functools import cache
@@ -16,6 +17,7 @@ from gaitbench.skeleton import COCO17, OPENPOSE18
 
 GAITGRAPH = Path(__file__).parent / "golden" / "gaitgraph"
 GAITFORMER = GAITGRAPH.with_name("gaitformer")
+SGELA = GAITGRAPH.with_name("sgela")
 LAYOUTS = {"coco": COCO17, "oumvlp": OPENPOSE18}
 NUMBER = {"nm": 0, "bg": 1, "cl": 2}
 """Numbers of CASIA-B's conditions in the keys of sequences."""
@@ -49,6 +51,20 @@ def unpacked_folder(name: str, folder: Path = GAITFORMER) -> Path:
     path = Path(tempfile.mkdtemp(prefix="gaitbench-golden-")) / name
     with zipfile.ZipFile(folder / f"{name}.zip") as file:
         file.extractall(path)
+    return path
+
+
+@cache
+def kinect_trees() -> Path:
+    """A folder of BIWI, IAS and KGBD as published, and of the authors' identities of windows.
+
+    The golden trees, but for the second person of KGBD, and with 0 where a skeleton file tells of
+    pixels and bones. Expected are the windows that the authors' later program makes of them, as
+    SHA-256 of their float32 values (raw_expected.json).
+    """
+    path = Path(tempfile.mkdtemp(prefix="gaitbench-golden-"))
+    with tarfile.open(SGELA / "raw.tar.xz") as file:
+        file.extractall(path, filter="data")
     return path
 
 

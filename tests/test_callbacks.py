@@ -10,10 +10,16 @@ import torch
 from torch import Tensor
 
 from gaitbench import callbacks, tools
-from gaitbench.callbacks import EmbeddingCollector, PredictionWriter, ProtocolEvaluation
+from gaitbench.callbacks import (
+    EmbeddingCollector,
+    PredictionWriter,
+    ProtocolEvaluation,
+    Scores,
+    judge,
+)
 from gaitbench.datamodules import CasiaB
 from gaitbench.errors import InputError
-from gaitbench.protocols import AttributeProtocol
+from gaitbench.protocols import AttributeProtocol, ClosedSetProtocol
 
 TABLE = pd.DataFrame(
     {
@@ -38,8 +44,10 @@ class Keeper(EmbeddingCollector):
         embeddings: Tensor,
         sequences: pd.DataFrame,
         attributes: pd.DataFrame | None,
+        scores: Scores | None = None,
     ) -> dict[str, float]:
         self.embeddings, self.sequences, self.attributes = embeddings, sequences, attributes
+        self.scores = scores
         return {"n": float(len(sequences))}
 
 
@@ -382,3 +390,50 @@ def test_predictions_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
             tmp_path / "file" / "predictions", points(*range(5)).numpy(), TABLE
         )
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_scores_come_with_the_subjects_they_are_of() -> None:
+    """Of frames or of wholes; a row's windows are averaged."""
+    keeper, trainer = Keeper(), OneProcess()
+    log: Any = Log()
+    log.subjects = ("075", "076")
+    for shape in ((2,), (3, 2)):
+        given = torch.randn(3, *shape)
+        outputs = {"embedding": points(4, 1, 4), "row": torch.tensor([4, 1, 4]), "scores": given}
+        keeper.on_test_batch_end(trainer, None, outputs, None, 0)  # type: ignore[arg-type]
+        keeper.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+        assert isinstance(keeper.scores, Scores)
+        assert keeper.scores.subjects == ("075", "076")
+        assert np.allclose(keeper.scores.values, torch.stack([given[1], given[[0, 2]].mean(0)]))
+    given[1, 2, 0] = float("inf")
+    outputs = {"embedding": points(4, 1, 4), "row": torch.tensor([4, 1, 4]), "scores": given}
+    keeper.on_test_batch_end(trainer, None, outputs, None, 0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="1 of 2 scores are not finite"):
+        keeper.on_test_epoch_end(trainer, log)  # type: ignore[arg-type]
+
+
+def test_known_subjects_are_judged_where_there_are_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = ClosedSetProtocol("x.closed_set", "Known subjects.")
+    trainer = OneProcess(log_dir=tmp_path)
+    trainer.datamodule.protocols = {closed.id: closed}
+    trainer.datamodule.default_protocols = (closed.id,)
+    trainer.datamodule.dataset = "x"
+    trainer.logger = None  # type: ignore[attr-defined]
+    callback = ProtocolEvaluation(bootstrap=0)
+    callback.setup(trainer, None, "test")  # type: ignore[arg-type]
+    scores = Scores(np.eye(2, dtype=np.float32)[[0, 1, 1, 1, 1]], sorted(set(TABLE["subject"]))[:2])
+    chosen = TABLE[TABLE["subject"].isin(scores.subjects)]
+    scores = scores._replace(values=scores.values[: len(chosen)])
+    judged = callback.on_embeddings  # the rest of a run is tested by command line
+    callback.directory = tmp_path
+    figures = judged(trainer, None, points(*range(len(chosen))), chosen, None, scores)  # type: ignore[arg-type]
+    sets = {name.split("/")[1] for name in figures}
+    assert sets == set(chosen["condition"])  # each condition is a set
+    assert (tmp_path / "metrics.json").is_file()
+    # without scores there is nothing to judge, unless they are asked for by name
+    assert judged(trainer, None, points(0), chosen[:1], None) == {}  # type: ignore[arg-type]
+    assert "nothing to judge" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"x\.closed_set judges a classifier of known subjects"):
+        judge([closed], points(0), chosen[:1], None)

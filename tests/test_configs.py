@@ -13,9 +13,11 @@ from gaitbench import tracks as tracks_of
 from gaitbench.cli import main
 from gaitbench.datamodules import CasiaB
 from tests.conftest import CONFIG, SMALL, Bench, newest_run
+from tests.goldens import kinect_trees
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
+PIPELINES = sorted(CONFIGS.rglob("*.pipeline.yaml"))
+SHIPPED = sorted({*CONFIGS.rglob("*.yaml")} - {*PIPELINES})
 GAITFORMER = CONFIGS / "gaitformer"
 
 
@@ -50,6 +52,17 @@ def write_tracks(root: Path, table: str, named_from: str) -> Path:
     return root
 
 
+def write_encodings(folder: Path) -> Path:
+    """Encodings of windows of 8 frames of two people, 12 to train and 4 to test."""
+    random = np.random.default_rng(0)
+    np.save(folder / "embeddings.npy", random.random((16, 3 * 8 * 4), dtype=np.float32))
+    with (folder / "sequences.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["subject", "condition", "number", "view", "frames"])
+        rows.writerows([f"00{i % 2}", "train" if i < 12 else "A", i, 0, 8] for i in range(16))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def datasets(
     tmp_path_factory: pytest.TempPathFactory, walkers: Path, tree: Path, tracks: Path
@@ -61,13 +74,17 @@ def datasets(
 
     fvg = synthetic.synthesize_fvg(tmp_path_factory.mktemp("fvg"), 2, 0)
     paths = {
+        "biwi": kinect_trees(),
         "casia_b_tracks": laid(casia_b.ANNOTATIONS),
         "casia_b": walkers,
         "densegait": tracks,
         "fvg": fvg,
         "grew": laid(tracks_of.GREW),
+        "ias": kinect_trees() / "IAS",
+        "kgbd": kinect_trees(),
         "ouisir": laid(tracks_of.OUISIR, "poses"),
         "oumvlp": tree,
+        "recognise": write_encodings(tmp_path_factory.mktemp("encodings")),
         "uwg": laid(tracks_of.UWG),
     }
     found = {name: [f"--data.path={path}"] for name, path in paths.items()}
@@ -89,6 +106,13 @@ def words(bench: Bench, datasets: dict[str, list[str]]) -> Callable[..., list[st
         if config.parent.name == "gaitformer":
             # windows of SMALL's frames, and a small network
             given += [f"--model.{size}" for size in ("period=8", "width=16", "projection_dim=8")]
+        if config.parent.name == "sgela":
+            given += ["--model.hidden=8", "--data.batch_size=2"]
+            if config.stem.startswith("recognise"):
+                # encodings are read where they are, and are of nobody else
+                given = [word for word in given if not word.startswith("--data.cache")]
+            else:
+                given.append("--model.frames=8")
         return given
 
     return line

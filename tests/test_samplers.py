@@ -140,3 +140,17 @@ def test_what_does_not_divide_is_refused_with_what_would() -> None:
         SubjectBatches(ROWS, SUBJECTS, 10, 2)
     with pytest.raises(InputError, match="batch_size is 0"):
         InOrder(ROWS, 0)
+
+
+def test_random_batches_may_keep_their_order_and_drop_the_tail() -> None:
+    rows = np.arange(10, 33)
+    same = RandomBatches(rows, 5, seed=3, reshuffle=False)
+    assert [b.tolist() for b in batches(same, 0)] == [b.tolist() for b in batches(same, 7)]
+    assert sorted(np.concatenate(batches(same, 0))) == rows.tolist()
+    other = RandomBatches(rows, 5, seed=4, reshuffle=False)
+    assert batches(other)[0].tolist() != batches(same)[0].tolist()
+    full = RandomBatches(rows, 5, seed=3, keep_tail=False)
+    assert len(full) == 4
+    assert [len(b) for b in batches(full)] == [5] * 4
+    with pytest.raises(InputError, match=r"23 training samples do not fill .*batch_size"):
+        RandomBatches(rows, 24, keep_tail=False)

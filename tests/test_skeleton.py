@@ -7,6 +7,7 @@ import pytest
 from gaitbench.errors import InputError
 from gaitbench.skeleton import (
     COCO17,
+    KINECT20,
     OPENPOSE18,
     SKELETONS,
     Skeleton,
@@ -124,13 +125,22 @@ def test_layouts_are_found_by_name() -> None:
 
 
 def test_sources_are_found_by_name() -> None:
-    for source in SKELETONS.values():
-        for target in SKELETONS.values():
+    detected = (COCO17, OPENPOSE18)
+    for source in detected:
+        for target in detected:
             sources = joint_sources(source, target)
             assert len(sources) == target.num_joints
             for joint, numbers in zip(target.joints, sources, strict=True):
                 names = tuple(source.joints[i] for i in numbers)
                 assert names == ((joint,) if joint in source.joints else target.derived[joint])
+
+
+@pytest.mark.parametrize("other", [COCO17, OPENPOSE18])
+def test_joints_of_a_kinect_are_not_those_of_an_image(other: Skeleton) -> None:
+    assert joint_sources(KINECT20, KINECT20) == tuple((joint,) for joint in range(20))
+    for source, target in ((KINECT20, other), (other, KINECT20)):
+        with pytest.raises(InputError, match=f"{source.name} cannot become {target.name}"):
+            joint_sources(source, target)
 
 
 def test_missing_joints_are_named_together() -> None:

@@ -1,37 +1,48 @@
 """The datasets: one a file. The class names are what a YAML writes."""
 
 from gaitbench.datamodules.base import GaitDataModule
+from gaitbench.datamodules.biwi import Biwi
 from gaitbench.datamodules.casia_b import CasiaB
 from gaitbench.datamodules.casia_b_tracks import CasiaBTracks
 from gaitbench.datamodules.densegait import DenseGait
+from gaitbench.datamodules.encodings import Encodings
 from gaitbench.datamodules.fvg import FVG
 from gaitbench.datamodules.grew import Grew
+from gaitbench.datamodules.ias_lab import IasLab
+from gaitbench.datamodules.kgbd import Kgbd
 from gaitbench.datamodules.ouisir import OuIsir
 from gaitbench.datamodules.oumvlp import OumvlpPose
 from gaitbench.datamodules.own import OwnSequences
 from gaitbench.datamodules.uwg import Uwg
 
 DATASETS: tuple[type[GaitDataModule], ...] = (
+    Biwi,
     CasiaB,
     CasiaBTracks,
     DenseGait,
     FVG,
     Grew,
+    IasLab,
+    Kgbd,
     OuIsir,
     OumvlpPose,
     OwnSequences,
     Uwg,
 )
-"""All of them, for tools that look something up by name."""
+"""All that were published, for tools that look something up by name."""
 
 __all__ = [
     "DATASETS",
     "FVG",
+    "Biwi",
     "CasiaB",
     "CasiaBTracks",
     "DenseGait",
+    "Encodings",
     "GaitDataModule",
     "Grew",
+    "IasLab",
+    "Kgbd",
     "OuIsir",
     "OumvlpPose",
     "OwnSequences",

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.errors import InputError
 from gaitbench.geometry import convert, fill_empty_joints, pelvis_normalized
-from gaitbench.protocols import AttributeProtocol, Protocol
+from gaitbench.protocols import AttributeProtocol, ClosedSetProtocol, Protocol
 from gaitbench.readers.labels import read_labels, subject_key
 from gaitbench.report import REPORT, DataReport, data_report
 from gaitbench.samplers import (
@@ -165,7 +165,7 @@ class GaitDataModule(pl.LightningDataModule):
     splits: ClassVar[Mapping[str, Split]] = {}  # those that no file has to be asked for
     flip_y: ClassVar[bool] = False  # methods see y upwards where stores hold it downwards
     # those of recognition and of attributes; none where nobody is seen twice
-    protocols: ClassVar[Mapping[str, Protocol | AttributeProtocol]] = {}
+    protocols: ClassVar[Mapping[str, Protocol | AttributeProtocol | ClosedSetProtocol]] = {}
     default_protocols: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -491,9 +491,17 @@ class GaitDataModule(pl.LightningDataModule):
             )
         return rows
 
+    def _windows_of(self, window: Window) -> Dataset[GaitBatch]:
+        """What batches of rows are read from."""
+        return SequenceWindows(self.open_store(), self.subject_codes, window, self.attribute_values)
+
     def _loader(self, sampler: BatchSampler, window: Window) -> DataLoader[GaitBatch]:
+        return self._serve(sampler, self._windows_of(window))
+
+    def _serve(self, sampler: BatchSampler, source: Dataset[GaitBatch]) -> DataLoader[GaitBatch]:
+        """The batches that a sampler asks of a source for, read ahead by workers."""
         return DataLoader(
-            SequenceWindows(self.open_store(), self.subject_codes, window, self.attribute_values),
+            source,
             batch_sampler=sampler,  # type: ignore[arg-type]  # requests, not lists of indices
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
@@ -503,7 +511,7 @@ class GaitDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[GaitBatch]:
         """Random windows in random or P x K batches."""
-        rows = self._rows("train")
+        rows = self._training_rows()
         seed = torch.initial_seed() % 2**32
         sampler: BatchSampler
         if self.sequences_per_subject:
@@ -522,9 +530,17 @@ class GaitDataModule(pl.LightningDataModule):
         elif self.batches == "independent":
             sampler = IndependentBatches(rows, self.batch_size, self.train_windows, seed)
         else:
-            sampler = RandomBatches(rows, self.batch_size, seed)
+            sampler = self._random_batches(rows, seed)
         self._tell_subset(rows)
         return self._loader(sampler, self._train_window())
+
+    def _training_rows(self) -> Rows:
+        """The rows that an epoch shows, in an order that shuffling begins from."""
+        return self._rows("train")
+
+    def _random_batches(self, rows: Rows, seed: int) -> BatchSampler:
+        """Plain random batches of them."""
+        return RandomBatches(rows, self.batch_size, seed)
 
     def _train_window(self) -> Window:
         vary = self.augmentation

@@ -1,8 +1,10 @@
 """The methods: one published method a file. The class names are what a YAML writes."""
 
+from gaitbench.methods.age_recognition import AgeRecognition
 from gaitbench.methods.base import GaitMethod
 from gaitbench.methods.gaitformer import GaitFormer
 from gaitbench.methods.gaitgraph import GaitGraph
 from gaitbench.methods.gaitgraph2 import GaitGraph2
+from gaitbench.methods.sgela import SGELA
 
-__all__ = ["GaitFormer", "GaitGraph", "GaitGraph2", "GaitMethod"]
+__all__ = ["SGELA", "AgeRecognition", "GaitFormer", "GaitGraph", "GaitGraph2", "GaitMethod"]

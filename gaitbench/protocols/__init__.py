@@ -1,6 +1,11 @@
 """Protocols: who is compared with whom, and what is computed of it."""
 
 from gaitbench.protocols.attributes import AttributeProtocol, evaluate_attributes
+from gaitbench.protocols.closed_set import (
+    ClosedSetEvaluation,
+    ClosedSetProtocol,
+    evaluate_closed_set,
+)
 from gaitbench.protocols.distances import Distance
 from gaitbench.protocols.protocol import Protocol, Selection, evaluate
 from gaitbench.protocols.results import AttributeEvaluation, Evaluation, write_metrics
@@ -8,11 +13,14 @@ from gaitbench.protocols.results import AttributeEvaluation, Evaluation, write_m
 __all__ = [
     "AttributeEvaluation",
     "AttributeProtocol",
+    "ClosedSetEvaluation",
+    "ClosedSetProtocol",
     "Distance",
     "Evaluation",
     "Protocol",
     "Selection",
     "evaluate",
     "evaluate_attributes",
+    "evaluate_closed_set",
     "write_metrics",
 ]

@@ -9,6 +9,7 @@ from gaitbench.synthetic.cameras import Camera, Detector, detect, project
 from gaitbench.synthetic.casia_b import casia_b_subjects, synthesize_casia_b
 from gaitbench.synthetic.densegait import synthesize_densegait
 from gaitbench.synthetic.fvg import fvg_subjects, synthesize_fvg
+from gaitbench.synthetic.kinect import synthesize_biwi, synthesize_ias_lab, synthesize_kgbd
 from gaitbench.synthetic.oumvlp import synthesize_oumvlp
 from gaitbench.synthetic.people import JOINTS, Subject, joints_of, walk
 
@@ -22,9 +23,12 @@ __all__ = [
     "fvg_subjects",
     "joints_of",
     "project",
+    "synthesize_biwi",
     "synthesize_casia_b",
     "synthesize_densegait",
     "synthesize_fvg",
+    "synthesize_ias_lab",
+    "synthesize_kgbd",
     "synthesize_oumvlp",
     "walk",
 ]

@@ -119,7 +119,7 @@ class Detector:
     miss_rate: float = 0.006
 
 
-def _bursts(
+def bursts(
     rng: np.random.Generator, shape: tuple[int, ...], rate: float | Array, longest: int
 ) -> NDArray[np.bool_]:
     """Events that begin with probability ``rate`` a frame (last axis), 1 to ``longest`` frames."""
@@ -198,16 +198,16 @@ def detect(
 
     # legs are exchanged where one hides the other
     beside = abs(float(np.sin(np.radians(camera.view))))
-    swapped = _bursts(rng, (frames,), detector.swap_rate * (beside > 0.75), longest=4)
+    swapped = bursts(rng, (frames,), detector.swap_rate * (beside > 0.75), longest=4)
     other = np.array(skeleton.mirrored)[legs]
     pixels[np.ix_(swapped, legs)] = pixels[np.ix_(swapped, other)]
     confidence[np.ix_(swapped, legs)] -= 0.15
     # hidden joints are lost more often
-    lost = _bursts(rng, (count, frames), detector.drop_rate * (1 + 3 * hidden.T), longest=5).T
+    lost = bursts(rng, (count, frames), detector.drop_rate * (1 + 3 * hidden.T), longest=5).T
     pixels[lost] += rng.normal(0, 6, (int(lost.sum()), 2))
     confidence[lost] = rng.uniform(0.03, 0.25, int(lost.sum()))
 
     inside = ((pixels >= 0) & (pixels <= np.array(camera.image) - 1)).all(axis=(1, 2))
-    kept = np.flatnonzero(inside & ~_bursts(rng, (frames,), detector.miss_rate, longest=3))
+    kept = np.flatnonzero(inside & ~bursts(rng, (frames,), detector.miss_rate, longest=3))
     confidence = np.clip(confidence, 0.01, 0.99)
     return np.concatenate([pixels, confidence[..., None]], axis=-1)[kept], kept + 1

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gaitbench import oumvlp
+from gaitbench import kinect, oumvlp
 from gaitbench.tracks import OUISIR_JOINTS
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ class Dataset(NamedTuple):
 
 
 ON_ERROR = ("raise", "skip")
+CLIP = {"clip": kinect.CLIP_CHOICES}
+RECORDINGS = {"body": kinect.BODY_CHOICES, "gaps": kinect.GAP_CHOICES, **CLIP}
 DATASETS = {
+    "biwi": Dataset("Biwi", "synthesize_biwi", "022-walking-0-0", RECORDINGS),
     "casia-b": Dataset("CasiaB", "synthesize_casia_b", "001-nm-01-090", {}),
     "casia-b-tracks": Dataset("CasiaBTracks", None, "001-nm-01-090", {"on_error": ON_ERROR}),
     "densegait": Dataset(
@@ -39,6 +42,10 @@ DATASETS = {
     ),
     "fvg": Dataset("FVG", "synthesize_fvg", "001-session1-02-000", {"on_error": ON_ERROR}),
     "grew": Dataset("Grew", None, "1-walk-0-0", {"on_error": ON_ERROR}),
+    "ias-lab": Dataset("IasLab", "synthesize_ias_lab", "003-A-0-0", RECORDINGS),
+    "kgbd": Dataset(
+        "Kgbd", "synthesize_kgbd", "001-walk-1-0", {**CLIP, "joint_order": kinect.JOINT_ORDERS}
+    ),
     "ouisir": Dataset(
         "OuIsir", None, "1-walk-0-0", {"joint_order": list(OUISIR_JOINTS), "on_error": ON_ERROR}
     ),
@@ -64,7 +71,10 @@ def open_dataset(
     parser.add_argument("dataset", choices=list(DATASETS))
     parser.add_argument("path", help="the dataset as its owner published it")
     parser.add_argument("--cache", default="data/cache", help="where its store is kept")
-    options = {name: of for dataset in DATASETS.values() for name, of in dataset.options.items()}
+    options: dict[str, list[str]] = {}
+    for dataset in DATASETS.values():
+        for name, of in dataset.options.items():
+            options[name] = [*dict.fromkeys([*options.get(name, ()), *of])]
     for name, choices in options.items():
         having = ", ".join(key for key, dataset in DATASETS.items() if name in dataset.options)
         parser.add_argument(f"--{name}", choices=choices, help=f"of {having}")
@@ -75,6 +85,11 @@ def open_dataset(
     for name in settings:
         if name in options and name not in chosen.options:
             parser.error(f"{given.dataset} has no --{name}")
+        if name in options and settings[name] not in chosen.options[name]:
+            parser.error(
+                f"--{name} {settings[name]} is unknown to {given.dataset}; choose "
+                f"{' or '.join(chosen.options[name])}"
+            )
     from gaitbench import datamodules
 
     module = getattr(datamodules, chosen.module)

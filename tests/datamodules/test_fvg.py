@@ -16,7 +16,9 @@ from gaitbench.fvg import SUBJECTS
 from gaitbench.protocols import evaluate
 from tests.goldens import GAITFORMER, golden, unpacked_folder
 
-GOLDEN = golden("fvg", GAITFORMER)
+GOLDEN = golden("fvg", GAITFORMER) | {
+    name.removeprefix("fvg/"): value for name, value in golden("evaluators", GAITFORMER).items()
+}
 NAMES = {"fvg.ws": "WS", "fvg.cb": "CB", "fvg.cl": "CL", "fvg.cbg": "CBG", "fvg.all": "ALL"}
 PEOPLE = (1, 2, 12, 100, 136, 137, 150, 226)
 HEAD = ("file_name", "track_id", "session_id", "run_id")
@@ -74,8 +76,8 @@ def golden_case(tmp_path: Path) -> tuple[np.ndarray, pd.DataFrame]:
     rows = zip(*(key.tolist() for key in keys), strict=True)
     path = write_table(tmp_path, [(f"{i}.npy", *row) for i, row in enumerate(rows)])
     table = table_of(*keys)
-    tested = table["subject"].isin(FVG(str(path), split="136/89").split.test)
-    return GOLDEN["embeddings"], table[tested.to_numpy()]
+    tested = table["subject"].isin(FVG(str(path), split="136/89").split.test).to_numpy()
+    return GOLDEN["embeddings"][tested], table[tested]
 
 
 def test_figures_are_the_references(tmp_path: Path) -> None:
