@@ -173,6 +173,16 @@ def test_synthesize_may_write_one_estimator(tmp_path: Path) -> None:
     assert stopped.value.code == 2
 
 
+def test_animate_refuses_skeletons_in_space(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "walk.gif"
+    words = ["animate", "biwi", str(tmp_path), "--out", str(out), "--walks", "x"]
+    assert run(words) == 2
+    assert "biwi holds 3D skeletons, which are not drawn yet" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("walk", "message"),
     [

@@ -15,6 +15,10 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--walks", nargs="+", required=True, help=f"such as {names}")
     parser.add_argument("--skeleton", help="draw in this layout, such as coco17")
     given, data = open_dataset(parser, args)
+    if data.frame_kind != "pose":
+        raise InputError(
+            f"{given.dataset} holds 3D skeletons, which are not drawn yet; name one of 2D poses"
+        )
     import torch
 
     from gaitbench.draw import animate_poses
