@@ -6,7 +6,6 @@ trained on. Figures of this kind are no figures of retrieval, and stand in table
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from gaitbench.errors import InputError
 from gaitbench.protocols.figures import Floats, Integers, bootstrap_weights, interval
 from gaitbench.protocols.protocol import Selection
-from gaitbench.protocols.results import Figures, _latex, _markdown, _percent, _write
+from gaitbench.protocols.results import Figures, Judgement, percent
 
 TITLES = {
     "rank1": "rank-1",
@@ -54,7 +53,7 @@ class ClosedSetProtocol:
 
 
 @dataclass(frozen=True)
-class ClosedSetEvaluation:
+class ClosedSetEvaluation(Judgement):
     """Scores judged by one protocol.
 
     Attributes:
@@ -81,35 +80,15 @@ class ClosedSetEvaluation:
             if isinstance(value := figures.get(key), float)
         }
 
-    def to_markdown(self) -> str:
-        """Return the table of figures and the notes."""
-        lines = [f"### {self.protocol.id}", "", self.protocol.description, ""]
-        lines += _markdown(*self._figures())
-        if self.notes:
-            lines += ["", *(f"- {note}" for note in self.notes)]
-        return "\n".join(lines) + "\n"
-
-    def to_latex(self) -> str:
-        """Return the table for LaTeX with the package ``booktabs``; notes as comments."""
-        lines = [f"% {self.protocol.id}: {self.protocol.description}", *_latex(*self._figures())]
-        return "\n".join([*lines, *(f"% {note}" for note in self.notes)]) + "\n"
-
-    def write(self, directory: Path) -> None:
-        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
-        tables = Path(directory) / "tables"
-        _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
-        _write(tables / f"{self.protocol.id}.md", self.to_markdown())
-        _write(tables / f"{self.protocol.id}.tex", self.to_latex())
-
-    def _figures(self) -> tuple[list[str], list[list[str]]]:
-        """Head and lines: a line a figure, a column a set."""
+    def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
+        """One: a line a figure, a column a set."""
         rows = []
         for key, title in TITLES.items():
             if any(key in figures for figures in self.metrics.values()):
                 rows.append([title, *(_shown(figures, key) for figures in self.metrics.values())])
         for key, title in (("n", "sequences"), ("subjects", "known subjects")):
             rows.append([title, *(str(figures[key]) for figures in self.metrics.values())])
-        return ["closed set (%)", *self.metrics], rows
+        return [(["closed set (%)", *self.metrics], rows)]
 
 
 def evaluate_closed_set(
@@ -337,5 +316,5 @@ def _shown(figures: Figures, key: str) -> str:
     if key not in figures:
         return ""
     ends = figures.get(f"{key}_ci95")
-    text = _percent(figures[key])
-    return f"{text} [{_percent(ends[0])}, {_percent(ends[1])}]" if isinstance(ends, list) else text
+    text = percent(figures[key])
+    return f"{text} [{percent(ends[0])}, {percent(ends[1])}]" if isinstance(ends, list) else text

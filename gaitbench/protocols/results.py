@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,8 +35,44 @@ OVERALL = "overall"
 """Name of the figure over all probe sets, in protocols that have one."""
 
 
+class Judgement:
+    """What the results of all kinds of protocols share: tables to print and to write."""
+
+    protocol: Any
+    table: pd.DataFrame
+    metrics: dict[str, Figures]
+    notes: list[str]
+
+    def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Head and lines of each printed table."""
+        raise NotImplementedError
+
+    def to_markdown(self) -> str:
+        """Return the tables and the notes."""
+        lines = [f"### {self.protocol.id}", "", self.protocol.description]
+        for head, rows in self._tables():
+            lines += ["", *_markdown(head, rows)]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def to_latex(self) -> str:
+        """Return the tables for LaTeX with the package ``booktabs``; notes as comments."""
+        lines = [f"% {self.protocol.id}: {self.protocol.description}"]
+        for head, rows in self._tables():
+            lines += _latex(head, rows)
+        return "\n".join([*lines, *(f"% {note}" for note in self.notes)]) + "\n"
+
+    def write(self, directory: Path) -> None:
+        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
+        tables = Path(directory) / "tables"
+        _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
+        _write(tables / f"{self.protocol.id}.md", self.to_markdown())
+        _write(tables / f"{self.protocol.id}.tex", self.to_latex())
+
+
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Judgement):
     """Embeddings judged by one protocol.
 
     Attributes:
@@ -91,7 +127,7 @@ class Evaluation:
         lines = [f"### {self.protocol.id}", "", self.protocol.description, ""]
         lines += _markdown(["rank-1 (%)", *table.columns], [[n, *r] for n, r in _rows(table)])
         if OVERALL in self.metrics:
-            lines += ["", f"Overall rank-1: {_percent(self.metrics[OVERALL]['rank1'])} %."]
+            lines += ["", f"Overall rank-1: {percent(self.metrics[OVERALL]['rank1'])} %."]
         lines += ["", *_markdown(*self._figures("[{}, {}]"))]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
@@ -103,17 +139,10 @@ class Evaluation:
         lines = [f"% {self.protocol.id}: {self.protocol.description}"]
         lines += _latex(["rank-1 (\\%)", *table.columns], [[n, *r] for n, r in _rows(table)])
         if OVERALL in self.metrics:
-            lines += [f"% overall rank-1: {_percent(self.metrics[OVERALL]['rank1'])} %"]
+            lines += [f"% overall rank-1: {percent(self.metrics[OVERALL]['rank1'])} %"]
         lines += _latex(*self._figures("[{}, {}]"))
         lines += [f"% {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
-
-    def write(self, directory: Path) -> None:
-        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
-        tables = Path(directory) / "tables"
-        _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
-        _write(tables / f"{self.protocol.id}.md", self.to_markdown())
-        _write(tables / f"{self.protocol.id}.tex", self.to_latex())
 
     def _figures(self, interval: str) -> tuple[list[str], list[list[str]]]:
         """Head and lines of the table of figures: a line a figure, a column a probe set."""
@@ -131,8 +160,8 @@ class Evaluation:
         if key not in figures:
             return ""
         ends = figures.get(f"{key}_ci95")
-        text = _percent(figures[key])
-        return f"{text} {interval.format(*map(_percent, ends))}" if isinstance(ends, list) else text
+        text = percent(figures[key])
+        return f"{text} {interval.format(*map(percent, ends))}" if isinstance(ends, list) else text
 
 
 ATTRIBUTE_TITLES = {
@@ -177,7 +206,7 @@ PLAIN = ("mse", "mae", "log_loss")
 
 
 @dataclass(frozen=True)
-class AttributeEvaluation:
+class AttributeEvaluation(Judgement):
     """Predicted attributes judged by one protocol.
 
     Attributes:
@@ -220,30 +249,6 @@ class AttributeEvaluation:
                 found[shown] = (value, ends if isinstance(ends, list) else None)
         return found
 
-    def to_markdown(self) -> str:
-        """Return the tables and the notes."""
-        lines = [f"### {self.protocol.id}", "", self.protocol.description]
-        for head, rows in self._tables():
-            lines += ["", *_markdown(head, rows)]
-        if self.notes:
-            lines += ["", *(f"- {note}" for note in self.notes)]
-        return "\n".join(lines) + "\n"
-
-    def to_latex(self) -> str:
-        """Return the tables for LaTeX with the package ``booktabs``; notes as comments."""
-        lines = [f"% {self.protocol.id}: {self.protocol.description}"]
-        for head, rows in self._tables():
-            lines += _latex(head, rows)
-        lines += [f"% {note}" for note in self.notes]
-        return "\n".join(lines) + "\n"
-
-    def write(self, directory: Path) -> None:
-        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
-        tables = Path(directory) / "tables"
-        _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
-        _write(tables / f"{self.protocol.id}.md", self.to_markdown())
-        _write(tables / f"{self.protocol.id}.tex", self.to_latex())
-
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """Heads and lines: one of sets for a single attribute, else three for each set."""
         if len(self.attributes) == 1:
@@ -285,8 +290,8 @@ def _figure(figures: Figures, key: str) -> str:
         return "-"
     value, ends = figures[key], figures.get(f"{key}_ci95")
     assert not isinstance(value, list)
-    text = f"{value:.4f}" if key in PLAIN else _percent(value)
-    return f"{text} [{_percent(ends[0])}, {_percent(ends[1])}]" if isinstance(ends, list) else text
+    text = f"{value:.4f}" if key in PLAIN else percent(value)
+    return f"{text} [{percent(ends[0])}, {percent(ends[1])}]" if isinstance(ends, list) else text
 
 
 def write_metrics(
@@ -318,7 +323,8 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _percent(value: object) -> str:
+def percent(value: object) -> str:
+    """A share as printed tables have it; empty if there is none."""
     return f"{100 * float(value):.1f}" if isinstance(value, int | float) else ""
 
 
