@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gaitbench.errors import InputError
 from gaitbench.protocols.figures import Floats, Integers, bootstrap_weights, interval
 from gaitbench.protocols.protocol import Selection
-from gaitbench.protocols.results import Figures, Judgement, percent
+from gaitbench.protocols.results import Figures, Judgement, with_interval
 
 TITLES = {
     "rank1": "rank-1",
@@ -85,7 +85,9 @@ class ClosedSetEvaluation(Judgement):
         rows = []
         for key, title in TITLES.items():
             if any(key in figures for figures in self.metrics.values()):
-                rows.append([title, *(_shown(figures, key) for figures in self.metrics.values())])
+                rows.append(
+                    [title, *(with_interval(figures, key) for figures in self.metrics.values())]
+                )
         for key, title in (("n", "sequences"), ("subjects", "known subjects")):
             rows.append([title, *(str(figures[key]) for figures in self.metrics.values())])
         return [(["closed set (%)", *self.metrics], rows)]
@@ -310,11 +312,3 @@ def _add_intervals(
     values = {"rank1": ranks <= 1, "rank5": ranks <= 5, "cmc_auc": (known + 1 - ranks) / known}
     for name, value in values.items():
         figures[f"{name}_ci95"] = interval(weights @ np.bincount(subject, value) / count)
-
-
-def _shown(figures: Figures, key: str) -> str:
-    if key not in figures:
-        return ""
-    ends = figures.get(f"{key}_ci95")
-    text = percent(figures[key])
-    return f"{text} [{percent(ends[0])}, {percent(ends[1])}]" if isinstance(ends, list) else text

@@ -128,7 +128,7 @@ class Evaluation(Judgement):
         lines += _markdown(["rank-1 (%)", *table.columns], [[n, *r] for n, r in _rows(table)])
         if OVERALL in self.metrics:
             lines += ["", f"Overall rank-1: {percent(self.metrics[OVERALL]['rank1'])} %."]
-        lines += ["", *_markdown(*self._figures("[{}, {}]"))]
+        lines += ["", *_markdown(*self._figures())]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines) + "\n"
@@ -140,28 +140,20 @@ class Evaluation(Judgement):
         lines += _latex(["rank-1 (\\%)", *table.columns], [[n, *r] for n, r in _rows(table)])
         if OVERALL in self.metrics:
             lines += [f"% overall rank-1: {percent(self.metrics[OVERALL]['rank1'])} %"]
-        lines += _latex(*self._figures("[{}, {}]"))
+        lines += _latex(*self._figures())
         lines += [f"% {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 
-    def _figures(self, interval: str) -> tuple[list[str], list[list[str]]]:
+    def _figures(self) -> tuple[list[str], list[list[str]]]:
         """Head and lines of the table of figures: a line a figure, a column a probe set."""
         names = list(self.metrics)
         rows = []
         for key, title in TITLES.items():
             if any(key in self.metrics[name] for name in names):
-                rows.append([title, *(self._figure(name, key, interval) for name in names)])
+                rows.append([title, *(with_interval(self.metrics[name], key) for name in names)])
         for key, title in (("n", "probes"), ("trials", "trials"), ("unmatched", "unmatched")):
             rows.append([title, *(str(self.metrics[name].get(key, "")) for name in names)])
         return ["(%)", *(self.labels.get(name, name) for name in names)], rows
-
-    def _figure(self, name: str, key: str, interval: str) -> str:
-        figures = self.metrics[name]
-        if key not in figures:
-            return ""
-        ends = figures.get(f"{key}_ci95")
-        text = percent(figures[key])
-        return f"{text} {interval.format(*map(percent, ends))}" if isinstance(ends, list) else text
 
 
 ATTRIBUTE_TITLES = {
@@ -262,7 +254,10 @@ class AttributeEvaluation(Judgement):
             tables.append(_lines(f"{name} (%)", own, each))
             kinds = [kind for kind in KINDS if any(f"{kind}_{key}" in together for key in SHARED)]
             rows = [
-                [ATTRIBUTE_TITLES[key], *(_figure(together, f"{kind}_{key}") for kind in kinds)]
+                [
+                    ATTRIBUTE_TITLES[key],
+                    *(with_interval(together, f"{kind}_{key}", "-") for kind in kinds),
+                ]
                 for key in SHARED
                 if any(f"{kind}_{key}" in together for kind in kinds)
             ]
@@ -278,16 +273,16 @@ def _lines(
     shown = [key for key in keys if any(key in figures for figures in places.values())]
     head = [title, "n", *(ATTRIBUTE_TITLES[key] for key in shown)]
     rows = [
-        [name, str(figures["n"]), *(_figure(figures, key) for key in shown)]
+        [name, str(figures["n"]), *(with_interval(figures, key, "-") for key in shown)]
         for name, figures in places.items()
     ]
     return head, rows
 
 
-def _figure(figures: Figures, key: str) -> str:
-    """A figure as it is printed, with its interval."""
+def with_interval(figures: Figures, key: str, absent: str = "") -> str:
+    """A figure as it is printed, with its 95 % interval if it has one."""
     if key not in figures:
-        return "-"
+        return absent
     value, ends = figures[key], figures.get(f"{key}_ci95")
     assert not isinstance(value, list)
     text = f"{value:.4f}" if key in PLAIN else percent(value)
