@@ -134,6 +134,21 @@ def pelvis_normalized(pose: Tensor, skeleton: Skeleton) -> Tensor:
     return torch.cat(((position - pelvis[..., None, :]) / unit, pose[..., 2:]), dim=-1)
 
 
+def about_center(pose: Tensor, skeleton: Skeleton) -> Tensor:
+    """Poses measured from the layout's middle joint, frame by frame, so that nobody moves on.
+
+    Args:
+        pose: (..., V, 3): x, y, z.
+        skeleton: the layout of the V joints.
+
+    Returns:
+        A new tensor of the same shape.
+
+    Source: Rao et al. 2021, arXiv 2009.03671, for CASIA-B (authors' program).
+    """
+    return pose - pose[..., skeleton.center, None, :]
+
+
 def fill_empty_joints(pose: Tensor, use: str = "reference") -> Tensor:
     """Replace the position of empty joints (x exactly 0) and set their confidence to 0.
 

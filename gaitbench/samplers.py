@@ -7,6 +7,7 @@ the same global batch, and all processes make the same number of steps.
 
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch.distributed as dist
@@ -16,6 +17,9 @@ from gaitbench.batch import BatchRequest, Rows
 from gaitbench.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+Order = Literal["each_epoch", "once", "file"]
+"""When rows are shuffled: for each epoch, once for all, or never."""
 
 
 def process_rank() -> tuple[int, int]:
@@ -84,13 +88,14 @@ class InOrder(BatchSampler):
 
 
 class RandomBatches(InOrder):
-    """Every row once an epoch, in random order; the last batch may be short, as published.
+    """Every row once an epoch; the last batch may be short, as published.
 
     Args:
         rows: table rows to draw from.
         batch_size: sequences of a batch over all processes.
         seed: of all batches.
-        reshuffle: whether each epoch has an order of its own; otherwise all have that of the seed.
+        order: ``each_epoch`` has one of its own, or all have the one that is shuffled ``once``, or
+            that of the ``file``, which is the rows'.
         keep_tail: whether a last batch that is not full is shown.
 
     Raises:
@@ -102,11 +107,11 @@ class RandomBatches(InOrder):
         rows: Rows,
         batch_size: int,
         seed: int = 0,
-        reshuffle: bool = True,
+        order: Order = "each_epoch",
         keep_tail: bool = True,
     ) -> None:
         super().__init__(rows, batch_size, seed)
-        self.reshuffle = reshuffle
+        self.order = order
         self.keep_tail = keep_tail
         if not keep_tail and len(rows) < batch_size:
             raise InputError(
@@ -120,10 +125,10 @@ class RandomBatches(InOrder):
         return super().__len__() if self.keep_tail else len(self.rows) // self.batch_size
 
     def batches(self, random: np.random.Generator) -> Iterator[Rows]:
-        """Consecutive rows of a permutation."""
-        if not self.reshuffle:
+        """Consecutive rows in that order."""
+        if self.order == "once":
             random = np.random.default_rng(self.seed)
-        rows = random.permutation(self.rows)
+        rows = self.rows if self.order == "file" else random.permutation(self.rows)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield rows[start : start + self.batch_size]
 

@@ -144,11 +144,13 @@ def test_what_does_not_divide_is_refused_with_what_would() -> None:
 
 def test_random_batches_may_keep_their_order_and_drop_the_tail() -> None:
     rows = np.arange(10, 33)
-    same = RandomBatches(rows, 5, seed=3, reshuffle=False)
+    same = RandomBatches(rows, 5, seed=3, order="once")
     assert [b.tolist() for b in batches(same, 0)] == [b.tolist() for b in batches(same, 7)]
     assert sorted(np.concatenate(batches(same, 0))) == rows.tolist()
-    other = RandomBatches(rows, 5, seed=4, reshuffle=False)
+    other = RandomBatches(rows, 5, seed=4, order="once")
     assert batches(other)[0].tolist() != batches(same)[0].tolist()
+    unshuffled = RandomBatches(rows, 5, seed=3, order="file")
+    assert np.concatenate(batches(unshuffled, 2)).tolist() == rows.tolist()
     full = RandomBatches(rows, 5, seed=3, keep_tail=False)
     assert len(full) == 4
     assert [len(b) for b in batches(full)] == [5] * 4

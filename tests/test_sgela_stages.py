@@ -130,7 +130,7 @@ def test_a_checkpoint_is_chosen_as_a_config_says(ages: Path, tmp_path: Path) -> 
     "how",
     [
         (),
-        ("--model.optimizer=adam", "--data.reshuffle=true", "--data.keep_tail=true"),
+        ("--model.optimizer=adam", "--data.order=each_epoch", "--data.keep_tail=true"),
         ("--model.contrast_weight=1", "--model.attention=basic"),
     ],
 )

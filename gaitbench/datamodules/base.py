@@ -596,6 +596,12 @@ class GaitDataModule(pl.LightningDataModule):
         """Windows of the subjects to predict."""
         return self._eval_loader(self.predict)
 
+    def in_units(self, frames: torch.Tensor) -> torch.Tensor:
+        """Poses (B, T, V, 3), of the method's layout, in the units and from the origin it sees."""
+        if self.normalized and not self.published_normalized:
+            return _turned(pelvis_normalized(frames, self.layout))
+        return frames
+
     def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:
         """Poses as the method sees them, on the device that holds them.
 
@@ -609,8 +615,7 @@ class GaitDataModule(pl.LightningDataModule):
             frames = convert(frames, self.native_layout, self.layout)
         if self.fill_empty == "all" or (self.fill_empty == "test" and not training):
             frames = fill_empty_joints(frames, self.fill_with)
-        if self.normalized and not self.published_normalized:
-            frames = _turned(pelvis_normalized(frames, self.layout))
+        frames = self.in_units(frames)
         if training:
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
             frames = self.augmentation(frames, self.layout, generator)

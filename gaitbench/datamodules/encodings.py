@@ -1,6 +1,6 @@
 """Gait encodings that SGE-LA has predicted, as data to recognise known people by.
 
-Each is that of a window of a closed-set dataset (see :mod:`gaitbench.datamodules.kinect`) and has
+Each is that of a window of a closed-set dataset (see :mod:`gaitbench.datamodules.spatial`) and has
 that dataset's labels: those of the condition ``train`` are trained on, all others are tested.
 """
 
@@ -22,7 +22,7 @@ from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
 from gaitbench.protocols import ClosedSetProtocol
 from gaitbench.readers.encodings import EncodingShape, read_encodings, refuse_not_finite
-from gaitbench.samplers import InOrder, RandomBatches
+from gaitbench.samplers import InOrder, Order, RandomBatches
 from gaitbench.skeleton import KINECT20
 from gaitbench.store import fingerprint
 
@@ -81,7 +81,8 @@ class Encodings(GaitDataModule):
             ``batch_size`` count, in training and in tests; fewer than one batch are filled up in
             training with the first one.
         batch_size: samples of a training batch over all devices.
-        reshuffle: whether each epoch has an order of its own; published is one order for all.
+        order: of training samples, see :class:`gaitbench.samplers.RandomBatches`; published is
+            ``once``.
         keep_tail: whether a last training batch that is not full is shown; published is not.
         eval_batch_size: windows of a batch in validation, test and prediction.
         num_workers: processes that read ahead; 0 reads in the main process.
@@ -121,7 +122,7 @@ class Encodings(GaitDataModule):
         train_on: Literal["frames", "sequences"] = "frames",
         legacy_batching: bool = False,
         batch_size: int = 128,
-        reshuffle: bool = True,
+        order: Order = "each_epoch",
         keep_tail: bool = True,
         eval_batch_size: int = 256,
         num_workers: int = 0,
@@ -149,7 +150,7 @@ class Encodings(GaitDataModule):
         self.skeleton = found.name
         self.train_on = train_on
         self.legacy_batching = legacy_batching
-        self.reshuffle = reshuffle
+        self.order = order
         self.keep_tail = keep_tail
         self.table: pd.DataFrame = table
 
@@ -269,7 +270,7 @@ class Encodings(GaitDataModule):
         if by_frame:
             rows = (rows[:, None] * self.frames + np.arange(self.frames)).reshape(-1)
         seed = torch.initial_seed() % 2**32
-        sampler = RandomBatches(rows, self.batch_size, seed, self.reshuffle, self.keep_tail)
+        sampler = RandomBatches(rows, self.batch_size, seed, self.order, self.keep_tail)
         return self._serve(sampler, EncodingBatches(self.values, self.subject_codes, by_frame))
 
     def _eval_loader(self, part: str) -> DataLoader[GaitBatch]:

@@ -1,184 +1,48 @@
-"""What the datasets that Kinect recorded share: 3D joints in metres, and people who are known."""
+"""What the datasets that Kinect recorded share: their files, and people who are known."""
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import numpy as np
-import pandas as pd
-import torch
-from numpy.typing import NDArray
-from torch.utils.data import Dataset
-
-from gaitbench.batch import BatchRequest, GaitBatch, Rows
-from gaitbench.datamodules.base import GaitDataModule, People, SequenceWindows, Split
+from gaitbench.datamodules.spatial import SpatialDataModule
 from gaitbench.errors import InputError
 from gaitbench.kinect import KinectSet
 from gaitbench.readers import sgela
 from gaitbench.readers.kinect import READER_VERSION, Options, kinect_fingerprint, read_kinect
 from gaitbench.readers.sgela import WindowFiles, find_windows, read_windows, windows_fingerprint
-from gaitbench.report import DataReport
-from gaitbench.samplers import BatchSampler, RandomBatches
 from gaitbench.skeleton import KINECT20
-from gaitbench.sliding import sliding_windows
-from gaitbench.store import SequenceStore, StoreWriter
-from gaitbench.transforms import PoseAugmentation
-from gaitbench.windows import Window
-
-logger = logging.getLogger(__name__)
-
-STILL = PoseAugmentation(
-    reverse=0, swap_sides=0, joint_noise=0, point_noise=0, clamp_confidence=False, move=(0, 0)
-)
-"""Nothing is varied."""
-
-NAMED = 5  # people that a remark names
+from gaitbench.store import StoreWriter
 
 
-@dataclass(frozen=True)
-class KinectReport(DataReport):
-    """A data report that tells, too, what became of frames and people in reading.
-
-    Args:
-        notes: sentences.
-    """
-
-    notes: tuple[str, ...] = ()
-
-    def remarks(self) -> list[str]:
-        """What there is to know before the first training, a sentence each."""
-        return [*super().remarks(), *self.notes]
-
-
-class CutWindows(SequenceWindows):
-    """Windows that are samples of their own, each with a row, a batch at a time.
-
-    Args:
-        store: all frames.
-        subject: (N,) integer of each window's person.
-        window: of their size; what else it says varies the frames within each.
-        attributes: (N, L) soft attributes; None if there are none.
-        recording: (N,) row of the store's table.
-        first: (N,) first frame of each, counted from that of its recording.
-    """
-
-    def __init__(
-        self,
-        store: SequenceStore,
-        subject: Rows,
-        window: Window,
-        attributes: NDArray[np.float32] | None,
-        recording: Rows,
-        first: Rows,
-    ) -> None:
-        super().__init__(store, subject, window, attributes)
-        self.recording = recording
-        self.first = first
-
-    def __len__(self) -> int:
-        """Windows."""
-        return len(self.first)
-
-    def __getitems__(self, request: BatchRequest) -> GaitBatch:
-        """The batch asked for, in one gather."""
-        rows, seed = request
-        within = self.window.draw(np.full(len(rows), self.window.size), seed)
-        rows = np.repeat(rows, self.window.count)
-        frames = self.store.gather(self.recording[rows], self.first[rows, None] + within)
-        subject, row = torch.from_numpy(self.subject[rows]), torch.from_numpy(rows)
-        attributes = None if self.attributes is None else torch.from_numpy(self.attributes[rows])
-        return GaitBatch(torch.from_numpy(frames), subject, row, seed, attributes)
-
-
-class KinectDataModule(GaitDataModule):
-    """Base of closed-set datasets of 3D skeletons: those who are tested have trained, too.
+class KinectDataModule(SpatialDataModule):
+    """Base of closed-set datasets of Kinect's skeletons: those who are tested have trained, too.
 
     The path may be the tree that the owner published, or what the authors of SGE-LA and its
     successors made of it, windows of ``frames`` frames as numpy files (see
-    :mod:`gaitbench.readers.sgela`), which are taken where both are there. Poses are x, y, z, and no
-    value is a confidence, so settings that would take the third for one are refused.
+    :mod:`gaitbench.readers.sgela`), which are taken where both are there.
 
     Args:
         path: the dataset's folder.
         split: name of the division.
         frames: frames of a window.
         options: how recordings are read.
-        augmentation: what is varied in training windows; nothing if not given.
-        samples: what a batch, the table and predictions have a row of: ``windows``, each of the
-            published windows (see :meth:`windows`), as SGE-LA takes them; or ``recordings``, of
-            which windows are drawn as everywhere else, as other methods take them.
-        duplicates: whether a training window that several offsets lead to comes each time, as
-            published, or once.
-        reshuffle: whether each epoch has an order of its own; published is one order for all.
-        keep_tail: whether a last training batch that is not full is shown; published is not.
-        pretext_share: share of the training windows that is trained on, from the first on, before
-            they are shuffled. Published is all, but for BIWI two thirds, of which most offsets are
-            then lost, and nobody.
-        settings: see :class:`GaitDataModule`.
+        settings: see :class:`SpatialDataModule`.
     """
 
-    frame_kind = "skeleton3d"
-    units = "metres, x y z"
     native_skeleton = KINECT20.name
     reader_version = READER_VERSION
     kinect: ClassVar[KinectSet]
     divisions: ClassVar[tuple[str, ...]] = ("published", "all")
     ways: ClassVar[tuple[str, ...]] = ("body", "gaps", "clip")  # options that there are
-    overlapping: ClassVar[bool] = True  # whether training windows overlap as published
 
     def __init__(
-        self,
-        path: str,
-        split: str,
-        frames: int,
-        options: Options,
-        augmentation: PoseAugmentation = STILL,
-        samples: Literal["windows", "recordings"] = "windows",
-        duplicates: bool = True,
-        reshuffle: bool = True,
-        keep_tail: bool = True,
-        pretext_share: float = 1.0,
-        **settings: Any,
+        self, path: str, split: str, frames: int, options: Options, **settings: Any
     ) -> None:
-        if not 0 < pretext_share <= 1:
-            raise InputError(
-                f"data.pretext_share is {pretext_share}; give a share above 0, at most 1"
-            )
-        super().__init__(path, split, frames, augmentation=augmentation, **settings)
+        super().__init__(path, split, frames, **settings)
         if split not in self.divisions:
             known = ", ".join(self.divisions)
             raise InputError(f"data.split {split!r} is unknown; choose one of {known}")
         self.options = options
-        self.samples = samples
-        self.duplicates = duplicates
-        self.reshuffle = reshuffle
-        self.keep_tail = keep_tail
-        self.pretext_share = pretext_share
-        self._refuse_confidence()
-
-    def _refuse_confidence(self) -> None:
-        """Raise an InputError where a setting takes z for a confidence, or overlooks it."""
-        vary = self.augmentation
-        for name, used in (
-            ("fill_empty", self.fill_empty != "none"),
-            ("normalize", self.normalize == "pelvis"),
-            ("augmentation.joint_noise", vary.joint_noise),
-            ("augmentation.scale", vary.scale),
-            ("augmentation.joint_dropout", vary.joint_dropout),
-            ("augmentation.clamp_confidence", vary.clamp_confidence and vary.point_noise),
-            (
-                "augmentation.squeeze_axis nose",
-                vary.squeeze_axis == "nose" and (vary.squeeze or vary.squeeze_flip),
-            ),
-        ):
-            if used:
-                raise InputError(
-                    f"data.{name} is made for x, y and confidence, {self.dataset} has x, y and z "
-                    "in metres; leave it out or switch it off"
-                )
 
     @cached_property
     def cut(self) -> list[WindowFiles]:
@@ -226,174 +90,7 @@ class KinectDataModule(GaitDataModule):
         else:
             read_kinect(self.path, self.kinect, self.options, writer, keep)
 
-    def find_parts(self) -> NDArray[np.str_]:
-        """Of each sequence the part of the division: ``train``, or the name of a test part."""
-        return self.open_store().sequences["condition"].to_numpy(str)
-
-    @cached_property
-    def part(self) -> NDArray[np.str_]:
-        """See :meth:`find_parts`; (sequences in the store,)."""
-        return self.find_parts()
-
     @property
     def only_tested(self) -> bool:
         """Whether people train only if they are tested, too."""
         return self.split_name == "published" and not self.cut
-
-    def find_split(self, name: str) -> Split:
-        """Who trains and who is tested, told by the recordings, in the order of their names.
-
-        Raises:
-            InputError: if the name is unknown, or somebody is tested who cannot train.
-        """
-        trained, tested = self._named(True), self._named(False)
-        if unknown := sorted(tested - trained):
-            raise InputError(
-                f"{self.path} has test recordings of {_listed(unknown)} but none to train on, and "
-                "only people who have trained can be told apart; copy the missing recordings or "
-                "move these away"
-            )
-        if not tested or not trained:
-            raise InputError(
-                f"{self.path} has no recording {'to test' if trained else 'to train on'}; copy "
-                "the missing recordings"
-            )
-        return Split(tuple(sorted(tested if self.only_tested else trained)), tuple(sorted(tested)))
-
-    def _named(self, train: bool) -> set[str]:
-        subject = self.open_store().sequences["subject"]
-        return set(subject[(self.part == "train") == train])
-
-    @property
-    def listed(self) -> None:
-        """None: no list of people is published."""
-        return None
-
-    def people(self) -> People:
-        """The same people train and are tested, each with recordings of that part alone."""
-        people = super().people()
-        train = self.part == "train"
-        return people._replace(train=people.train & train, test=people.test & ~train)
-
-    def windows(
-        self, rows: Rows, training: bool, duplicates: bool = True
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The published windows of ``frames`` frames: all that a dataset consists of.
-
-        Test windows do not overlap. Those of training do, except in KGBD: from each of the first
-        ``frames`` frames on they follow at half a window's distance, so that most of them come
-        twice.
-
-        Args:
-            rows: (S,) of the store's table.
-            training: which of the two.
-            duplicates: whether a window is listed each time it comes.
-
-        Returns:
-            (N,) row and (N,) first frame of each window, offset by offset.
-        """
-        length = self.open_store().sequences["length"].to_numpy()[rows]
-        dense = training and self.overlapping
-        stride = Fraction(self.frames, 2) if dense else self.frames
-        offsets = range(self.frames) if dense else (0,)
-        place, start = sliding_windows(length, self.frames, stride, offsets, duplicates=duplicates)
-        return rows[place], start
-
-    def setup(self, stage: str) -> None:
-        """See :class:`GaitDataModule`; where samples are windows, rows become theirs.
-
-        Training windows come first, as the enumeration has them, then those of the tests. People
-        who neither train nor are tested have none.
-        """
-        super().setup(stage)
-        if self.samples == "windows":
-            self._cut_up()
-
-    def _cut_up(self) -> None:
-        table, people, kept = self.sequences, self.people(), self.rows["all"]
-        parts = [
-            self.windows(kept[people.train[kept]], True, self.duplicates),
-            self.windows(kept[people.test[kept]], False),
-        ]
-        self.recording, self.first = (np.concatenate(each) for each in zip(*parts, strict=True))
-        self.rows = {
-            part: np.flatnonzero(np.isin(self.recording, rows)) for part, rows in self.rows.items()
-        }
-        cut = table.iloc[self.recording].reset_index(drop=True)
-        number = cut["recording"] if "recording" in cut else pd.Series(self.recording)
-        since = cut.get("first_frame", 0)
-        columns = ["start", "length", "subject", "condition", "number", "view"]
-        self.table = cut[[*columns, *self.attributes]].assign(
-            start=cut["start"] + self.first,
-            length=self.frames,
-            recording=number,
-            first_frame=since + self.first,
-        )
-        self.subject_codes = self.subject_codes[self.recording]
-        if self.attribute_values is not None:
-            self.attribute_values = self.attribute_values[self.recording]
-        self._tell_windowless(table, kept[(people.train | people.test)[kept]])
-
-    def _tell_windowless(self, table: pd.DataFrame, rows: Rows) -> None:
-        """Name the people of recordings that are too short for a window."""
-        without = rows[~np.isin(rows, self.recording)]
-        if len(without):
-            logger.warning(
-                "%s: %d recordings have fewer than data.frames %d and so no window, of %s",
-                self.path,
-                len(without),
-                self.frames,
-                _listed(sorted(set(table["subject"].iloc[without]))),
-            )
-
-    def _windows_of(self, window: Window) -> Dataset[GaitBatch]:
-        if self.samples == "recordings":
-            return super()._windows_of(window)
-        store, values = self.open_store(), self.attribute_values
-        return CutWindows(store, self.subject_codes, window, values, self.recording, self.first)
-
-    def _training_rows(self) -> Rows:
-        rows = super()._training_rows()
-        # a share that is written with few digits is meant exactly: 0.6667 of 45 is 30
-        share = Fraction(self.pretext_share).limit_denominator(1000)
-        return rows[: max(1, int(share * len(rows)))]
-
-    def _random_batches(self, rows: Rows, seed: int) -> BatchSampler:
-        return RandomBatches(rows, self.batch_size, seed, self.reshuffle, self.keep_tail)
-
-    def report(self) -> DataReport:
-        """What is in the dataset, what is missing, and what became of the rest."""
-        report = KinectReport(**vars(super().report()), notes=tuple(self._notes()))
-        report.write(self.open_store().path)
-        return report
-
-    def _notes(self) -> list[str]:
-        table = self.open_store().sequences
-        total = {
-            name: int(table[name].sum())
-            for name in ("dropped", "clipped", "zero_joints")
-            if name in table
-        }
-        notes = []
-        if dropped := total.get("dropped"):
-            notes.append(f"Frames left out as no whole body is in them: {dropped:,}.")
-        if clipped := total.get("clipped"):
-            notes.append(f"Frames clipped off at the ends of recordings: {clipped:,}.")
-        if zero := total.get("zero_joints"):
-            notes.append(f"Joints at no distance (z = 0), kept as published: {zero:,}.")
-        aside = sorted(self._named(True) - set(self.split.train))
-        if aside:
-            notes.append(
-                f"People who are not tested and so do not train (data.split all lets them): "
-                f"{_listed(aside)}."
-            )
-        return notes
-
-    def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table with the parts of the division for conditions."""
-        return super()._labelled(table.assign(condition=self.part))
-
-
-def _listed(people: list[str]) -> str:
-    more = f" and {len(people) - NAMED} more" if len(people) > NAMED else ""
-    return ", ".join(people[:NAMED]) + more

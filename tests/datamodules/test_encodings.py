@@ -85,7 +85,7 @@ def test_training_shows_frames_or_the_whole(folder: Path) -> None:
         assert batch.row.tolist() == list(range(27, 36))
         assert np.array_equal(batch.frames, values[27:].transpose(0, 2, 1, 3))
     torch.manual_seed(0)
-    data = opened(folder, reshuffle=False, keep_tail=False, train_on="sequences", batch_size=10)
+    data = opened(folder, order="once", keep_tail=False, train_on="sequences", batch_size=10)
     loader = data.train_dataloader()
     assert [len(batch.row) for batch in loader] == [10, 10]
     one = [batch.row.tolist() for batch in loader]

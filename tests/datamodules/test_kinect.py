@@ -9,8 +9,10 @@ import torch
 from jsonargparse import ArgumentParser
 
 from gaitbench.__main__ import run
+from gaitbench.batch import GaitBatch
 from gaitbench.datamodules import DATASETS, Biwi, GaitDataModule, IasLab, Kgbd
-from gaitbench.datamodules.kinect import STILL, KinectDataModule
+from gaitbench.datamodules.kinect import KinectDataModule
+from gaitbench.datamodules.spatial import STILL
 from gaitbench.errors import InputError
 from gaitbench.transforms import PoseAugmentation
 from tests.goldens import kinect_trees
@@ -278,9 +280,10 @@ def test_windows_are_shown_as_published_or_as_meant(tmp_path: Path) -> None:
     first, second = shown(2)
     assert sorted(first) == sorted(second) == list(range(count))
     assert first != second
-    first, second = shown(2, reshuffle=False)
+    first, second = shown(2, order="once")
     assert first == second
     assert sorted(first) == list(range(count)) != first
+    assert shown(order="file")[0] == list(range(count))
     assert len(shown(keep_tail=False)[0]) == count // 8 * 8 < count
     # as the published program cuts: the last ceil(N / 3) are set aside, before shuffling
     assert sorted(shown(pretext_share=0.66667)[0]) == list(range(count - -(-count // 3)))
@@ -290,6 +293,19 @@ def test_windows_are_shown_as_published_or_as_meant(tmp_path: Path) -> None:
         biwi_few.train_dataloader()
     with pytest.raises(InputError, match=r"data\.pretext_share is 0; give a share above 0"):
         biwi(tmp_path, pretext_share=0)
+
+
+def test_positions_are_measured_from_the_camera_or_from_the_body(tmp_path: Path) -> None:
+    def batch(**settings: Any) -> GaitBatch:
+        data = prepared(biwi(tmp_path, samples="windows", **settings))
+        found: GaitBatch = next(iter(data.test_dataloader()))
+        return data.on_after_batch_transfer(found, 0)
+
+    camera, body = batch().frames, batch(origin="body").frames
+    hips = camera[:, :, :1]
+    assert torch.equal(body, camera - hips)
+    assert (hips[..., 2] > 0.5).all()
+    assert not body[:, :, 0].any()
 
 
 def test_windows_of_held_out_people_and_of_subsets(tmp_path: Path) -> None:
