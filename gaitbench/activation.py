@@ -40,6 +40,14 @@ class Explaining(Protocol):
         """Maps (B, T', V) of walks (B, T, V, C) by name."""
 
 
+@runtime_checkable
+class Attending(Protocol):
+    """A method whose decoder attends to the frames of a window."""
+
+    def attention_maps(self, frames: Tensor) -> dict[str, Tensor]:
+        """Matrices (B, T, T), decoder step by encoded frame, of windows (B, T, V, C) by axis."""
+
+
 def joint_activation(features: Tensor, weight: Tensor) -> Tensor:
     """What each frame and joint adds to the embedding value that it adds most to.
 

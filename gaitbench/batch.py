@@ -31,6 +31,8 @@ class GaitBatch(NamedTuple):
         seed: for the random draws that remain, on the device.
         attributes: (B, L) probability of each soft attribute of the sequence, as the dataset names
             them; None where it has none.
+        target: (B, T, *frame) what a network shall make of each window, where that is another
+            window; None where it is not.
     """
 
     frames: Tensor
@@ -38,3 +40,4 @@ class GaitBatch(NamedTuple):
     row: Tensor
     seed: int
     attributes: Tensor | None = None
+    target: Tensor | None = None

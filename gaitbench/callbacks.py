@@ -1,6 +1,7 @@
 """From a run's batches to embeddings and attributes, and from these to tables and files."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +29,10 @@ from gaitbench.protocols import (
     evaluate,
     evaluate_attributes,
     evaluate_closed_set,
+    unmet,
     write_metrics,
 )
+from gaitbench.rows import RowFile, mean_of_rows
 
 AnyProtocol = Protocol | AttributeProtocol | ClosedSetProtocol
 AnyEvaluation = Evaluation | AttributeEvaluation | ClosedSetEvaluation
@@ -90,27 +93,42 @@ class EmbeddingCollector(pl.Callback):
     def _collect(self, trainer: pl.Trainer, outputs: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn not in self.runs:
             return
-        # kept on the device: a copy to the host would wait for the step
         told = {name: outputs[name].detach().float() for name in TOLD if name in outputs}
-        self._batches.append({"row": outputs["row"], **told})
+        self._keep(trainer, {"row": outputs["row"], **told})
 
-    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        if not self._batches:
-            return {}
+    def _keep(self, trainer: pl.Trainer, batch: dict[str, Tensor]) -> None:
+        # on the device: a copy to the host would wait for the step
+        self._batches.append(batch)
+
+    def _gather(self, trainer: pl.Trainer, told: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What all processes have."""
+        if trainer.world_size == 1:
+            return told
+        gather = trainer.strategy.all_gather
+        return {name: gather(values).flatten(0, 1) for name, values in told.items()}
+
+    def _put_together(self, trainer: pl.Trainer) -> dict[str, Tensor]:
+        """What was kept, of all batches and processes."""
+        return self._gather(trainer, self._joined())
+
+    def _joined(self) -> dict[str, Tensor]:
         told = {
             name: torch.cat([part[name] for part in self._batches]) for name in self._batches[0]
         }
         self._batches.clear()
-        if trainer.world_size > 1:
-            gather = trainer.strategy.all_gather
-            told = {name: gather(values).flatten(0, 1) for name, values in told.items()}
+        return told
+
+    def _finish(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        if not self._batches:
+            return {}
+        told = self._put_together(trainer)
         # asks the first process, so all must ask at the same time
         self.directory = run_directory(trainer)
         figures: dict[str, float] = {}
         mistake: InputError | None = None
         if trainer.is_global_zero:
             try:
-                figures = self._judge(trainer, pl_module, **told)
+                figures = self._judge(trainer, pl_module, told)
             except InputError as error:
                 mistake = error
         # all processes go on, or stop, together
@@ -120,17 +138,24 @@ class EmbeddingCollector(pl.Callback):
         return figures
 
     def _judge(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        row: Tensor,
-        embedding: Tensor,
-        attributes: Tensor | None = None,
-        scores: Tensor | None = None,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, told: dict[str, Tensor]
     ) -> dict[str, float]:
-        found, embeddings = mean_of_rows(row, embedding)
+        found, embeddings = mean_of_rows(told["row"], told["embedding"])
         table = trainer.datamodule.sequences.iloc[found.cpu().numpy()]  # type: ignore[attr-defined]
         refuse_not_finite(embeddings, table, "embeddings")
+        others = self._others(pl_module, table, **told)
+        return self.on_embeddings(trainer, pl_module, embeddings, table, *others)
+
+    def _others(
+        self,
+        pl_module: pl.LightningModule,
+        table: pd.DataFrame,
+        row: Tensor,
+        attributes: Tensor | None = None,
+        scores: Tensor | None = None,
+        **embedding: Tensor,
+    ) -> tuple[pd.DataFrame | None, Scores | None]:
+        """Attributes and scores of the sequences of the table, which are those of the rows."""
         probabilities, given = None, None
         if attributes is not None:
             told = mean_of_rows(row, attributes)[1]
@@ -141,7 +166,7 @@ class EmbeddingCollector(pl.Callback):
             told = mean_of_rows(row, scores)[1]
             refuse_not_finite(told, table, "scores")
             given = Scores(told.cpu().numpy(), pl_module.subjects)  # type: ignore[arg-type]
-        return self.on_embeddings(trainer, pl_module, embeddings, table, probabilities, given)
+        return probabilities, given
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *place: Any
@@ -176,27 +201,21 @@ class EmbeddingCollector(pl.Callback):
         self._finish(trainer, pl_module)
 
 
-def mean_of_rows(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of what each row gave, in the order of the rows: (n,), (n, ...) to (N,), (N, ...).
-
-    A row comes once for each of its windows, and samplers repeat rows to give all processes equal
-    work; in float64 the mean is the same however often it comes.
-    """
-    found, place, times = torch.unique(rows, return_inverse=True, return_counts=True)
-    if len(found) == len(rows):
-        return found, values[place.argsort()]
-    total = values.new_zeros(len(found), *values.shape[1:], dtype=torch.float64)
-    total.index_add_(0, place, values.double())
-    return found, (total / times.view(-1, *[1] * (values.dim() - 1))).float()
-
-
 def refuse_not_finite(values: Tensor, sequences: pd.DataFrame, what: str) -> None:
     """Stop at what cannot be judged.
 
     Raises:
         InputError: naming the first sequence.
     """
-    faulty = ~torch.isfinite(values).flatten(1).all(dim=1)
+    refuse_faulty(~torch.isfinite(values).flatten(1).all(dim=1), sequences, what)
+
+
+def refuse_faulty(faulty: Tensor, sequences: pd.DataFrame, what: str) -> None:
+    """Stop at those of the sequences that are not finite, which ``faulty`` (N,) says.
+
+    Raises:
+        InputError: naming the first sequence.
+    """
     if faulty.any():
         name = describe(sequences.iloc[int(faulty.nonzero()[0])])
         raise InputError(
@@ -224,7 +243,8 @@ class ProtocolEvaluation(EmbeddingCollector):
 
     Args:
         protocols: ids; the dataset's default ones if not given, without those of attributes if the
-            method tells none, and without those of known subjects if it tells none apart.
+            method tells none, without those of known subjects if it tells none apart, and without
+            those that find no gallery or no probe.
         distance: ``euclidean``, ``l1`` or ``cosine`` in place of each protocol's own.
         rerank: k-reciprocal re-ranking.
         bootstrap: resamples over subjects for the 95 % intervals; 0 for none.
@@ -252,6 +272,7 @@ class ProtocolEvaluation(EmbeddingCollector):
         self._protocols = chosen_protocols(
             data.protocols, self.protocols or list(data.default_protocols)
         )
+        self._left_out: set[str] = set()
 
     def on_embeddings(
         self,
@@ -271,10 +292,15 @@ class ProtocolEvaluation(EmbeddingCollector):
                 print("attributes are not judged: the network tells none")
         if scores is None and not self.protocols:
             protocols = [p for p in protocols if not isinstance(p, ClosedSetProtocol)]
+        if not self.protocols:
+            protocols = self._with_sequences(protocols, sequences, training)
         if not protocols:
             if not training:
-                name = trainer.datamodule.dataset  # type: ignore[attr-defined]
-                print(f"nothing to judge: {name} has no protocol of recognition")
+                data: Any = trainer.datamodule  # type: ignore[attr-defined]
+                lack = "of recognition"
+                if data.protocols and not data.default_protocols:
+                    lack = "for which these test sequences are gallery and probes; see data.split"
+                print(f"nothing to judge: {data.dataset} has no protocol {lack}")
             return {}
         evaluations = judge(
             protocols,
@@ -298,6 +324,24 @@ class ProtocolEvaluation(EmbeddingCollector):
             print(f"\nwritten to {self.directory}")
         self._draw(trainer, evaluations[0], embeddings, sequences, training)
         return figures
+
+    def _with_sequences(
+        self, protocols: Sequence[AnyProtocol], sequences: pd.DataFrame, training: bool
+    ) -> list[AnyProtocol]:
+        """Those that find a gallery and probes, with a line once on each that does not.
+
+        Raises:
+            InputError: if none does in a test.
+        """
+        lacks = {p.id: unmet(sequences, p) for p in protocols if isinstance(p, Protocol)}
+        found = [p for p in protocols if not lacks.get(p.id)]
+        unsaid = [lack for name, lack in lacks.items() if lack and name not in self._left_out]
+        if unsaid and not found and not training:
+            raise InputError(unsaid[0])
+        for lack in unsaid:
+            print(f"not judged: {lack}")
+        self._left_out |= {name for name, lack in lacks.items() if lack}
+        return found
 
     def _draw(
         self,
@@ -426,21 +470,43 @@ class PredictionWriter(EmbeddingCollector):
     def __init__(self, dir: str | None = None) -> None:
         super().__init__()
         self.dir = dir
+        self._file: RowFile | None = None
 
-    def on_embeddings(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        embeddings: Tensor,
-        sequences: pd.DataFrame,
-        attributes: pd.DataFrame | None,
-        scores: Scores | None = None,
+    def _keep(self, trainer: pl.Trainer, batch: dict[str, Tensor]) -> None:
+        """Embeddings go to a file at once: those of a large set are more than memory holds."""
+        if not self._batches:
+            directory = run_directory(trainer)
+            self._folder = Path(self.dir) if self.dir else directory / "predictions"
+            self._file = RowFile(self._folder) if trainer.is_global_zero else None
+        batch = self._gather(trainer, batch)
+        row, embedding = batch.pop("row"), batch.pop("embedding")
+        if self._file is not None:
+            self._file.append(row, embedding)
+        self._batches.append(batch)
+
+    def _put_together(self, trainer: pl.Trainer) -> dict[str, Tensor]:
+        return self._joined()  # of all processes already
+
+    def _judge(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, told: dict[str, Tensor]
     ) -> dict[str, float]:
         """Write the files, each beside its place and then renamed."""
-        directory = Path(self.dir) if self.dir else self.directory / "predictions"
-        write_predictions(directory, embeddings.cpu().numpy(), sequences, attributes)
-        print(f"{len(sequences)} embeddings written to {directory}")
+        embeddings = self._file
+        assert embeddings is not None  # on the first process
+        row = torch.tensor(embeddings.rows)
+        table = trainer.datamodule.sequences.iloc[np.unique(row)]  # type: ignore[attr-defined]
+        attributes, _ = self._others(pl_module, table, row.to(pl_module.device), **told)
+        with closing(embeddings):
+            write_predictions(self._folder, embeddings, table, attributes)
+        print(f"{len(table)} embeddings written to {self._folder}")
         return {}
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Keep nothing."""
+        if self._file is not None:
+            self._file.close()
 
 
 ATTRIBUTES = "attributes.csv"
@@ -450,7 +516,7 @@ LABELS = ("subject", "condition", "number", "view")
 
 def write_predictions(
     directory: Path,
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.float32] | RowFile,
     sequences: pd.DataFrame,
     attributes: pd.DataFrame | None = None,
 ) -> None:
@@ -463,7 +529,10 @@ def write_predictions(
     labels = [*LABELS, "frames"]
     table = table[labels + [name for name in table.columns if name not in labels]]
     with written_whole(directory / EMBEDDINGS) as path, path.open("wb") as file:
-        np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
+        if isinstance(embeddings, RowFile):
+            refuse_faulty(embeddings.save(file), sequences, "embeddings")
+        else:
+            np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
     with written_whole(directory / SEQUENCES) as path:
         table.to_csv(path, index=False, lineterminator="\n")
     if attributes is None:

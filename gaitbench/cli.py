@@ -55,7 +55,7 @@ class GaitCLI(LightningCLI):
         """Add evaluation, predictions and drawings; link what the dataset tells the method."""
         parser.add_lightning_class_args(callbacks.ProtocolEvaluation, "evaluation")
         parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
-        parser.add_lightning_class_args(drawings.ActivationDrawings, "draw")
+        parser.add_lightning_class_args(drawings.Drawings, "draw")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         if self.datamodule_class is not datamodules.GaitDataModule:

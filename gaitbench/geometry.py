@@ -50,7 +50,7 @@ def reflect(pose: Tensor, skeleton: Skeleton) -> Tensor:
     return image
 
 
-def convert(pose: Tensor, source: Skeleton, target: Skeleton) -> Tensor:
+def convert(pose: Tensor, source: Skeleton, target: Skeleton, space: bool = False) -> Tensor:
     """Poses of one layout as poses of another, joint by joint by name.
 
     Args:
@@ -58,6 +58,7 @@ def convert(pose: Tensor, source: Skeleton, target: Skeleton) -> Tensor:
         source: the layout of the V joints.
         target: the layout wanted. A joint that it derives is the mean of its sources' positions
             with the least of their confidences, and empty (0, 0, 0) where one of them is empty.
+        space: whether the third value is a coordinate, and no confidence.
 
     Returns:
         A new tensor (..., V', 3).
@@ -69,13 +70,17 @@ def convert(pose: Tensor, source: Skeleton, target: Skeleton) -> Tensor:
     pick, without the neck.
     """
     sources = joint_sources(source, target)
+    axes = 3 if space else 2
     first = tuple(joints[0] for joints in sources)
     converted = pose.index_select(-2, _indices(first, pose.device))
     for joint, joints in enumerate(sources):
         if len(joints) > 1:  # derived: the neck, of two shoulders
             parts = pose.index_select(-2, _indices(joints, pose.device))
-            mean = torch.cat((parts[..., :2].mean(dim=-2), parts[..., 2:].amin(dim=-2)), dim=-1)
-            found = (parts[..., 0] != 0).all(dim=-1, keepdim=True)
+            values = parts[..., :axes].mean(dim=-2), parts[..., axes:].amin(dim=-2)
+            mean = torch.cat(values, dim=-1)
+            # in space a joint may well be straight ahead
+            there = (parts != 0).any(dim=-1) if space else parts[..., 0] != 0
+            found = there.all(dim=-1, keepdim=True)
             converted[..., joint, :] = torch.where(found, mean, 0)
     return converted
 
@@ -132,6 +137,22 @@ def pelvis_normalized(pose: Tensor, skeleton: Skeleton) -> Tensor:
     width = torch.maximum(width, LEAST * height)
     unit = torch.stack((width, height), dim=-1)[..., None, :]
     return torch.cat(((position - pelvis[..., None, :]) / unit, pose[..., 2:]), dim=-1)
+
+
+def turned(pose: Tensor, angle: Tensor) -> Tensor:
+    """Walks turned about the vertical through the mean of all their joints.
+
+    Args:
+        pose: (B, T, V, 3): x, y, z, y upwards.
+        angle: (B, 1, 1) in radians; a positive one turns what is away from the camera to the right.
+
+    Returns:
+        A new tensor of the same shape.
+    """
+    x, y, z = pose.unbind(-1)
+    middle_x, middle_z = (values.mean(dim=(1, 2), keepdim=True) for values in (x, z))
+    x, z, cos, sin = x - middle_x, z - middle_z, angle.cos(), angle.sin()
+    return torch.stack((middle_x + cos * x + sin * z, y, middle_z + cos * z - sin * x), dim=-1)
 
 
 def about_center(pose: Tensor, skeleton: Skeleton) -> Tensor:
@@ -226,15 +247,15 @@ def joint_velocity_bone_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
     limb = position - position.index_select(-1, _indices(skeleton.parents, pose.device))
     bone[:, :2] = limb
     bone[:, 3] = confidence
-    bone[:, 4] = _angle_to_vertical(limb)
+    bone[:, 4:] = _angles(limb, slice(1, 2))
     return streams.permute(0, 3, 4, 1, 2)
 
 
-def _angle_to_vertical(limb: Tensor) -> Tensor:
-    """Angle in radians between bones (B, 2, T, V) and the y axis, (B, T, V)."""
-    length = limb.square().sum(dim=1).sqrt()
+def _angles(limb: Tensor, axes: slice = slice(None)) -> Tensor:
+    """Angles in radians between bones (B, C, T, V) and some of the C axes, an axis a channel."""
+    length = limb.square().sum(dim=1, keepdim=True).sqrt()
     # long limbs swallow the epsilon in float32, and rounding may then leave [-1, 1]
-    return (limb[:, 1] / (length + ANGLE_EPSILON)).clamp_(-1, 1).acos()
+    return (limb[:, axes] / (length + ANGLE_EPSILON)).clamp_(-1, 1).acos()
 
 
 def six_channel_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
@@ -260,6 +281,43 @@ def six_channel_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
 
     Source: authors' code of Teepe et al. 2021, arXiv 2101.11228 (multi-branch form).
     """
+    streams = _streams_of_coordinates(pose, skeleton)
+    bone = streams[:, 2]
+    bone[:, 3:4] = _angles(bone[:, :2], slice(1, 2))
+    return streams.permute(0, 3, 4, 1, 2)
+
+
+def spatial_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
+    """The three streams of a skeleton in space, six channels each.
+
+    =========  =====  =====  =====  ==================================  =======  =======
+    stream     0      1      2      3                                   4        5
+    =========  =====  =====  =====  ==================================  =======  =======
+    joints     x      y      z      x - o (relative to the centre o)    y - o    z - o
+    velocity   dx/dt  dy/dt  dz/dt  x two frames on - x                 y alike  z alike
+    bones      x - p  y - p  z - p  arccos((x - p) / (length + 1e-4))   y alike  z alike
+    =========  =====  =====  =====  ==================================  =======  =======
+
+    Velocities are 0 in the last two frames. The bone of a root is 0 and its angles pi / 2.
+
+    Args:
+        pose: (B, T, V, 3): x, y, z in metres.
+        skeleton: the layout of the V joints; parents and centre are used.
+
+    Returns:
+        (B, T, V, 3, 6) streams joints, velocity, bones, in memory as (B, 3, 6, T, V).
+
+    Source: Song et al. 2020, arXiv 2010.09978, whose streams of 3D joints those of GaitGraph and
+    GaitGraph2 are made after.
+    """
+    streams = _streams_of_coordinates(pose, skeleton)
+    bone = streams[:, 2]
+    bone[:, 3:] = _angles(bone[:, :3])
+    return streams.permute(0, 3, 4, 1, 2)
+
+
+def _streams_of_coordinates(pose: Tensor, skeleton: Skeleton) -> Tensor:
+    """Streams (B, 3, 6, T, V) of three coordinates, but for the angles of bones."""
     batch, time, joints, _ = pose.shape
     planes = pose.permute(0, 3, 1, 2).contiguous()  # (B, 3, T, V)
     streams = pose.new_zeros(batch, 3, 6, time, joints)
@@ -271,5 +329,4 @@ def six_channel_streams(pose: Tensor, skeleton: Skeleton) -> Tensor:
         velocity[:, :3, :-2] = planes[:, :, 1:-1] - planes[:, :, :-2]
         velocity[:, 3:, :-2] = planes[:, :, 2:] - planes[:, :, :-2]
     bone[:, :3] = planes - planes.index_select(-1, _indices(skeleton.parents, pose.device))
-    bone[:, 3] = _angle_to_vertical(bone[:, :2])
-    return streams.permute(0, 3, 4, 1, 2)
+    return streams

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 COLUMNS = 14
 """Values in a line of a skeleton file, which is one joint: user id, x, y, z (metres), u, v (of the
@@ -32,6 +33,15 @@ KGBD_JOINTS = (
 KGBD_ORDER = (11, 10, 1, 0, 3, 5, 7, 9, 2, 4, 6, 8, 13, 15, 17, 19, 12, 14, 16, 18)
 """The line of KGBD that becomes each joint of ``kinect20``."""
 
+KS20_VIEWS = MappingProxyType(
+    {"left_lateral": 0, "left_diagonal": 30, "frontal": 90, "right_diagonal": 130,
+     "right_lateral": 180}
+)  # fmt: skip
+"""Folder of a view of KS20 -> degrees. That the n-th is ``view_n`` of preprocessed files, from 0,
+is inferred from the order of published tables."""
+
+KS20_TAKES = 3
+
 JOINT_ORDERS = ("kinect", "published")
 BODY_CHOICES = ("first", "tracked")
 GAP_CHOICES = ("join", "cut")
@@ -46,11 +56,16 @@ class KinectSet:
         name: as the folder of the whole is called, and in the names of preprocessed files.
         parts: condition -> the folder that holds a folder a person.
         clip: condition -> frames left out at the beginning and the end of a recording.
+        form: what is in a part: ``frames``, a folder a person with a file a frame; ``walks``, a
+            folder a person with a file a walk; ``takes``, a file a frame of all people's takes.
+        skeleton: layout of the joints.
     """
 
     name: str
     parts: Mapping[str, str]
     clip: Mapping[str, tuple[int, int]]
+    form: Literal["frames", "walks", "takes"] = "frames"
+    skeleton: str = "kinect20"
 
 
 BIWI = KinectSet(
@@ -71,5 +86,15 @@ KGBD = KinectSet(
     "KGBD",
     MappingProxyType({"walk": "kinect gait raw dataset"}),
     MappingProxyType({"walk": (CLIP, CLIP)}),
+    "walks",
 )
 """Kinect Gait Biometry Dataset, whose people have a file a walk."""
+
+KS20 = KinectSet(
+    "KS20",
+    MappingProxyType({view: view for view in KS20_VIEWS}),
+    MappingProxyType(dict.fromkeys(KS20_VIEWS, (0, 0))),
+    "takes",
+    "kinect25",
+)
+"""KS20 VisLab Multi-View Kinect skeleton dataset, whose parts are views."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,6 +24,9 @@ from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.store import StoreWriter
 from gaitbench.workers import in_parallel, progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Work = TypeVar("Work")
 
@@ -51,7 +54,7 @@ def read_in_parts(
     parts: Sequence[tuple[str, Work]],
     read: Callable[[Work], Part],
     label: str,
-) -> None:
+) -> pd.DataFrame:
     """Read all parts, several at a time, and join them to a store in their order.
 
     Args:
@@ -62,6 +65,9 @@ def read_in_parts(
             content depends on.
         read: makes a part of its work, in another process; see :func:`workers.in_parallel`.
         label: what is being done and on what, shown beside the bar and before messages.
+
+    Returns:
+        The rows of sequences without a frame, which the store's table lacks.
 
     Raises:
         InputError: if nothing was found, the disk is full, or whatever ``read`` raises; parts
@@ -99,6 +105,8 @@ def read_in_parts(
         logger.info("%s: left out %d of %d sequences without a frame", label, empty, len(length))
     writer.finish(table[length > 0].reset_index(drop=True))
     shutil.rmtree(keep, ignore_errors=True)
+    without: pd.DataFrame = table[length == 0]
+    return without
 
 
 def _missing(keep: Path, places: dict[Path, Work]) -> list[tuple[Path, Work]]:

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ AXES = {"pose": ("x", "y", "confidence"), "skeleton3d": ("x", "y", "z")}
 CHUNK = 1 << 22  # bytes of frames looked at at a time
 WORST = 3  # joints named
 NAMED = 5  # subjects, or files left out, that are named
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -243,13 +246,36 @@ def _chunks(frames: NDArray[Any]) -> list[NDArray[Any]]:
     return [frames[begin : begin + step] for begin in range(0, len(frames), step)]
 
 
+def list_skipped(folder: Path, source: str, rows: Sequence[tuple[int | str, str, str]]) -> None:
+    """Write what was left out in reading beside a store's files, and warn of it.
+
+    Args:
+        folder: of the store.
+        source: what was read.
+        rows: line of it (empty where it has none), name, and reason.
+    """
+    if not rows:
+        return
+    with written_whole(folder / SKIPPED) as path, path.open("w", newline="") as listing:
+        writer = csv.writer(listing, lineterminator="\n")
+        writer.writerow(("line", "file_name", "reason"))
+        writer.writerows(rows)
+    _, name, reason = rows[0]
+    logger.warning(
+        "%s: left out %d, listed in %s; the first: %s %s", source, len(rows), SKIPPED, name, reason
+    )
+
+
 def _skipped(store: SequenceStore) -> list[str]:
     """What was left out in reading and why."""
     if not (store.path / SKIPPED).exists():
         return []
     with (store.path / SKIPPED).open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        return [f"line {row['line']}: {row['file_name']} {row['reason']}" for row in rows]
+        return [
+            f"{row['line'] and 'line ' + row['line'] + ': '}{row['file_name']} {row['reason']}"
+            for row in rows
+        ]
 
 
 def _unseen(store: SequenceStore) -> tuple[float | None, dict[str, float]]:

@@ -131,11 +131,66 @@ KINECT20 = Skeleton(
     parts=(
         (4, 5, 6, 7), (8, 9, 10, 11), (12, 13, 14, 15), (16, 17, 18, 19), (0, 1, 2, 3),
     ),
+    # what SDK 2 calls them
+    derived={
+        "hip_center": ("spine_base",), "spine": ("spine_mid",),
+        "shoulder_center": ("spine_shoulder",),
+    },
 )  # fmt: skip
 """Kinect's SDK 1, as in BIWI RGBD-ID and IAS-Lab RGBD-ID; its third value is no confidence."""
 
+KINECT25 = Skeleton(
+    name="kinect25",
+    joints=(
+        "spine_base", "spine_mid", "neck", "head", "left_shoulder", "left_elbow", "left_wrist",
+        "left_hand", "right_shoulder", "right_elbow", "right_wrist", "right_hand", "left_hip",
+        "left_knee", "left_ankle", "left_foot", "right_hip", "right_knee", "right_ankle",
+        "right_foot", "spine_shoulder", "left_hand_tip", "left_thumb", "right_hand_tip",
+        "right_thumb",
+    ),
+    # a thumb hangs on the wrist
+    edges=(
+        (0, 1), (1, 20), (20, 2), (2, 3), (20, 4), (4, 5), (5, 6), (6, 7), (7, 21), (6, 22),
+        (20, 8), (8, 9), (9, 10), (10, 11), (11, 23), (10, 24), (0, 12), (12, 13), (13, 14),
+        (14, 15), (0, 16), (16, 17), (17, 18), (18, 19),
+    ),
+    parents=(
+        0, 0, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 1, 7, 6, 11, 10,
+    ),
+    mirrored=(
+        0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 20, 23, 24, 21, 22,
+    ),
+    center=0,
+    parts=(
+        (4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19),
+        (0, 1, 2, 3, 20),
+    ),
+)  # fmt: skip
+"""Kinect's SDK 2 (its ``JointType``), as in KS20; its third value is no confidence."""
+
+BODY14 = Skeleton(
+    name="body14",
+    joints=(
+        "head", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder",
+        "left_elbow", "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip",
+        "left_knee", "left_ankle",
+    ),
+    edges=(
+        (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11),
+        (11, 12), (12, 13),
+    ),
+    parents=(1, 1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12),
+    mirrored=(0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10),
+    center=1,
+    parts=((5, 6, 7), (2, 3, 4), (11, 12, 13), (8, 9, 10), (0, 1)),
+    # what SDK 1 of Kinect calls it
+    derived={"neck": ("shoulder_center",)},
+)  # fmt: skip
+"""Poses estimated in space from images of CASIA-B, as SGE-LA's journal version takes them; its
+third value is no confidence."""
+
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType(
-    {s.name: s for s in (COCO17, OPENPOSE18, KINECT20)}
+    {s.name: s for s in (COCO17, OPENPOSE18, KINECT20, KINECT25, BODY14)}
 )
 
 

@@ -1,5 +1,6 @@
 """Random changes of a batch of poses, on the device that holds it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from gaitbench.errors import InputError
-from gaitbench.geometry import mirror_x, reflect, swap_sides
+from gaitbench.geometry import mirror_x, reflect, swap_sides, turned
 from gaitbench.skeleton import Skeleton
 from gaitbench.windows import PACES, Pace, swapped_blocks
 
@@ -58,7 +59,8 @@ class PoseAugmentation:
     """What is varied in a training window of poses. 0 switches a line off.
 
     Time first (:class:`gaitbench.windows.Window` does it while the window is cut), then space (the
-    batch does it on its device), in the order of the reference.
+    batch does it on its device), in the order of the reference. What is in pixels here is in the
+    poses' own units, so for 3D poses in metres.
 
     Args:
         reverse: probability that a window runs backwards.
@@ -81,11 +83,14 @@ class PoseAugmentation:
         mirror_x: probability that x alone is mirrored, frame by frame (GaitGraph).
         noise: how the next two are drawn: ``uniform`` within a half-width, or ``gaussian`` with a
             standard deviation (GaitGraph).
-        joint_noise: in pixels, of an offset a joint, the same in all frames.
+        joint_noise: in pixels, of an offset a joint, the same in all frames; in all three
+            coordinates of 3D poses.
         point_noise: of the noise on every value, confidence included.
         clamp_confidence: hold the confidence within 0 and 1 after that (GaitGraph does not).
         move: half-widths in pixels (x, y) of an offset of the whole walk.
         scale: largest relative change of size about the walk's mean (not in the reference).
+        turn: largest angle in degrees by which a walk in space is turned about the vertical through
+            its mean, either way (not in the reference).
         joint_dropout: largest share of a walk's joints that are lost, each in each frame by
             itself: all three of their values become 0.
 
@@ -112,6 +117,7 @@ class PoseAugmentation:
     clamp_confidence: bool = True
     move: tuple[float, float] = (3.0, 1.0)
     scale: float = 0.0
+    turn: float = 0.0
     joint_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -126,6 +132,8 @@ class PoseAugmentation:
                     raise InputError(
                         f"augmentation.{name} is {getattr(self, name)}; give a {what}, 0 to 1"
                     )
+        if not 0 <= self.turn <= 180:
+            raise InputError(f"augmentation.turn is {self.turn}; give degrees, 0 to 180")
         if self.permutation_size < 1:
             raise InputError(
                 f"augmentation.permutation_size is {self.permutation_size}; give 1 or more"
@@ -136,7 +144,9 @@ class PoseAugmentation:
                 "interpolated; give augmentation.pace reference or none"
             )
 
-    def __call__(self, pose: Tensor, skeleton: Skeleton, generator: Generator) -> Tensor:
+    def __call__(
+        self, pose: Tensor, skeleton: Skeleton, generator: Generator, space: bool = False
+    ) -> Tensor:
         """Vary each walk of a batch.
 
         Args:
@@ -144,11 +154,13 @@ class PoseAugmentation:
                 pace T is twice the frames wanted.
             skeleton: the layout of the V joints.
             generator: of the device that holds ``pose``.
+            space: whether the third value is a coordinate, and no confidence.
 
         Returns:
             (B, T, V, 3), or (B, T / 2, V, 3) with an interpolated pace.
         """
         batch, frames, joints, _ = pose.shape
+        axes = 3 if space else 2
 
         how: Any = {"generator": generator, "device": pose.device, "dtype": pose.dtype}
 
@@ -177,12 +189,14 @@ class PoseAugmentation:
             pose = torch.where(chosen, mirror_x(pose), pose)
         if self.scale:
             factor = 1 + self.scale * (2 * uniform(batch, 1, 1, 1) - 1)
-            position = pose[..., :2]
+            position = pose[..., :axes]
             center = position.mean(dim=(1, 2), keepdim=True)
-            pose = torch.cat((center + factor * (position - center), pose[..., 2:]), dim=-1)
+            pose = torch.cat((center + factor * (position - center), pose[..., axes:]), dim=-1)
+        if self.turn:
+            pose = turned(pose, math.radians(self.turn) * (2 * uniform(batch, 1, 1) - 1))
         if self.joint_noise:
-            offset = noise(self.joint_noise, batch, 1, joints, 2)
-            pose = pose + torch.nn.functional.pad(offset, (0, 1))
+            offset = noise(self.joint_noise, batch, 1, joints, axes)
+            pose = pose + torch.nn.functional.pad(offset, (0, 3 - axes))
         if self.point_noise:
             pose = noise(self.point_noise, *pose.shape).add_(pose)
             if self.clamp_confidence:

@@ -17,7 +17,7 @@ from gaitbench.callbacks import (
     Scores,
     judge,
 )
-from gaitbench.datamodules import CasiaB
+from gaitbench.datamodules import Biwi, CasiaB
 from gaitbench.errors import InputError
 from gaitbench.protocols import AttributeProtocol, ClosedSetProtocol
 
@@ -437,3 +437,96 @@ def test_known_subjects_are_judged_where_there_are_scores(
     assert "nothing to judge" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"x\.closed_set judges a classifier of known subjects"):
         judge([closed], points(0), chosen[:1], None)
+
+
+def spatial(table: pd.DataFrame, out: Path, stage: str = "test") -> OneProcess:
+    """A run on a set of 3D skeletons."""
+    trainer = OneProcess(stage, out)
+    names = {"protocols": Biwi.protocols, "default_protocols": Biwi.default_protocols}
+    trainer.datamodule = SimpleNamespace(sequences=table, dataset="biwi", **names)
+    trainer.logger = None  # type: ignore[attr-defined]
+    return trainer
+
+
+def test_default_protocols_that_find_nothing_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In training they say so once; a test that they leave nothing of is a mistake."""
+    parts = ["train", "walking", "still", "walking", "still"]
+    table = TABLE.assign(condition=parts)
+    callback = ProtocolEvaluation(bootstrap=0)
+    training = spatial(table, tmp_path, "fit")
+    callback.setup(training, None, "fit")  # type: ignore[arg-type]
+    callback.directory = tmp_path
+    for _ in range(2):
+        assert callback.on_embeddings(training, None, points(0), table[:1], None) == {}  # type: ignore[arg-type]
+    told = capsys.readouterr().out
+    assert told.count("not judged: biwi.walking wants gallery sequences with condition still") == 1
+    assert told.count("not judged: biwi.still wants") == 1
+    both = callback.on_embeddings(training, None, points(*range(5)), table, None)  # type: ignore[arg-type]
+    assert set(both) == {
+        f"biwi.{part}/{part}/{name}" for part in ("walking", "still") for name in ("rank1", "map")
+    }
+    test = spatial(table, tmp_path)
+    callback.setup(test, None, "test")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"biwi\.walking wants gallery .* of the 2 sequences"):
+        callback.on_embeddings(test, None, points(0, 1), table[:2], None)  # type: ignore[arg-type]
+    named = ProtocolEvaluation(["biwi.still"], bootstrap=0)
+    named.setup(training, None, "fit")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"biwi\.still wants"):
+        named.on_embeddings(training, None, points(0), table[:1], None)  # type: ignore[arg-type]
+
+
+def test_retrieval_and_known_subjects_share_no_table(tmp_path: Path) -> None:
+    table = TABLE.assign(condition=["still", "walking", "still", "walking", "walking"])
+    scores = Scores(np.eye(2, dtype=np.float32)[[0, 0, 1, 1, 0]], ["075", "076"])
+    chosen = [Biwi.protocols["biwi.walking"], ClosedSetProtocol("x.closed_set", "Known subjects.")]
+    found = judge(chosen, points(*range(5)), table, None, scores, bootstrap=0)
+    callbacks.publish(found, tmp_path)
+    retrieval, closed = found
+    assert not {*retrieval.to_markdown().splitlines()} & {
+        line
+        for line in closed.to_markdown().splitlines()
+        if line.startswith("| ") and "rank" in line
+    }
+    assert "closed set" not in retrieval.to_markdown()
+    assert "mAP" not in closed.to_markdown()
+    names = sorted(path.name for path in (tmp_path / "tables").glob("*.csv"))
+    assert names == ["biwi.walking.csv", "x.closed_set.csv"]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(metrics) == {"biwi.walking", "x.closed_set"}
+    assert "map" not in metrics["x.closed_set"]["walking"]
+    assert "cmc_auc" not in metrics["biwi.walking"]["walking"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_predictions_go_to_a_file_as_they_come(processes: int, tmp_path: Path) -> None:
+    """The bytes of an array that was held as a whole, with rows that two processes both had."""
+    writer, trainer = PredictionWriter(str(tmp_path)), OneProcess("predict")
+    batches = [([0, 2], points(0, 2)), ([4, 0], points(4, 0))]
+    if processes == 2:
+        trainer.world_size = 2
+        other = iter([torch.tensor([1, 3]), points(1, 3), torch.tensor([3, 1]), points(3, 1)])
+        trainer.strategy.all_gather = lambda mine: torch.stack([mine, next(other)])
+    for i, (rows, embedding) in enumerate(batches):
+        outputs = {"embedding": embedding, "row": torch.tensor(rows)}
+        writer.on_predict_batch_end(trainer, None, outputs, None, i)  # type: ignore[arg-type]
+        assert list(tmp_path.iterdir()) == []
+    writer.on_predict_epoch_end(trainer, SimpleNamespace(device="cpu"))  # type: ignore[arg-type]
+    expected = [0, 2, 4] if processes == 1 else [0, 1, 2, 3, 4]
+    np.save(tmp_path / "whole.npy", points(*expected).numpy())
+    assert (tmp_path / "embeddings.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    table = pd.read_csv(tmp_path / "sequences.csv", dtype={"subject": str})
+    assert table["subject"].tolist() == TABLE["subject"].iloc[expected].tolist()
+
+
+def test_predictions_that_are_not_finite_leave_nothing(tmp_path: Path) -> None:
+    writer, trainer = PredictionWriter(str(tmp_path)), OneProcess("predict")
+    outputs = {
+        "embedding": points(0, 3) / torch.tensor([[1.0], [0.0]]),
+        "row": torch.tensor([0, 3]),
+    }
+    writer.on_predict_batch_end(trainer, None, outputs, None, 0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"1 of 2 embeddings are not finite.* 076-bg-01-018;"):
+        writer.on_predict_epoch_end(trainer, SimpleNamespace(device="cpu"))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

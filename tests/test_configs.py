@@ -14,6 +14,7 @@ from gaitbench.cli import main
 from gaitbench.datamodules import CasiaB
 from tests.conftest import CONFIG, SMALL, Bench, newest_run
 from tests.goldens import kinect_trees
+from tests.ks20_tree import write_ks20
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PIPELINES = sorted(CONFIGS.rglob("*.pipeline.yaml"))
@@ -63,6 +64,14 @@ def write_encodings(folder: Path) -> Path:
     return folder
 
 
+def write_skeletons(path: Path) -> Path:
+    """Own 3D skeletons of two people who walk three times, of 20 joints."""
+    joints = np.random.default_rng(0).random((6 * 12, 20, 3), dtype=np.float32)
+    start, length = np.arange(0, 6 * 12, 12), np.full(6, 12)
+    np.savez(path, joints=joints, start=start, length=length, subject=[1, 1, 1, 2, 2, 2])
+    return path
+
+
 @pytest.fixture(scope="session")
 def datasets(
     tmp_path_factory: pytest.TempPathFactory, walkers: Path, tree: Path, tracks: Path
@@ -82,11 +91,15 @@ def datasets(
         "grew": laid(tracks_of.GREW),
         "ias": kinect_trees() / "IAS",
         "kgbd": kinect_trees(),
+        "kinect": kinect_trees() / "IAS",
+        "ks20": tmp_path_factory.mktemp("ks20"),
         "ouisir": laid(tracks_of.OUISIR, "poses"),
         "oumvlp": tree,
+        "own": write_skeletons(tmp_path_factory.mktemp("own") / "walks.npz"),
         "recognise": write_encodings(tmp_path_factory.mktemp("encodings")),
         "uwg": laid(tracks_of.UWG),
     }
+    write_ks20(paths["ks20"])
     found = {name: [f"--data.path={path}"] for name, path in paths.items()}
     found["casia_b_gender"] = [f"--data.labels={walkers.parent / 'casia-b_labels.csv'}"]
     found["fvg_gender"] = [f"--data.labels={fvg / 'labels.csv'}"]

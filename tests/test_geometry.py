@@ -18,9 +18,11 @@ from gaitbench.geometry import (
     pelvis_normalized,
     reflect,
     six_channel_streams,
+    spatial_streams,
     swap_sides,
+    turned,
 )
-from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
+from gaitbench.skeleton import COCO17, KINECT20, OPENPOSE18, Skeleton
 from tests.goldens import LAYOUTS, golden
 
 GOLDEN = golden("transforms")
@@ -37,6 +39,11 @@ def walk(*shape: int, seed: int = 0) -> Tensor:
     pose = torch.randint(1, 1200, (*shape, 3), generator=random) / 4
     pose[..., 2] = torch.rand(shape, generator=random)
     return pose
+
+
+def metres(*shape: int) -> Tensor:
+    """Positions in space."""
+    return 2 * torch.rand(*shape, 3, generator=torch.Generator().manual_seed(1)) - 1
 
 
 def assert_streams(found: Tensor, expected: Tensor) -> None:
@@ -292,6 +299,21 @@ def test_a_joint_may_be_the_mean_of_three() -> None:
     torch.testing.assert_close(convert(pose, three, one), expected)
 
 
+def test_a_derived_joint_in_space_is_the_mean_of_three_coordinates() -> None:
+    named = {"left_shoulder": 4, "right_shoulder": 8}
+    neck = replace(KINECT20, derived={"shoulder_center": tuple(named)})
+    source = replace(KINECT20, joints=tuple(n.replace("_center", "") for n in KINECT20.joints))
+    target = replace(neck, joints=("shoulder_center", "head"))
+    pose = metres(2, 3, 20)
+    pose[0, 0, 4, 0] = 0  # straight ahead
+    pose[1, 0, 8] = 0
+    found = convert(pose, source, target, space=True)
+    expected = (pose[:, :, 4] + pose[:, :, 8]) / 2
+    expected[1, 0] = 0
+    torch.testing.assert_close(found[:, :, 0], expected)
+    assert torch.equal(found[:, :, 1], pose[:, :, 3])
+
+
 def test_a_joint_that_cannot_be_had() -> None:
     few = Skeleton("few", ("left_shoulder", "nose"), (), (0, 0), (0, 1), 0, ())
     with pytest.raises(InputError, match=r"skeleton few cannot become openpose18: .* neck, right_"):
@@ -331,6 +353,53 @@ def test_six_channel_streams_follow_their_table(skeleton: Skeleton, frames: int)
         expected[2, :4] = torch.tensor([*bone, angle])
         torch.testing.assert_close(streams[b, t, v], expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(pose, before)
+
+
+@pytest.mark.parametrize("skeleton", [KINECT20, COCO17], ids=lambda s: s.name)
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_streams_in_space_follow_their_table(skeleton: Skeleton, frames: int) -> None:
+    pose = metres(2, frames, skeleton.num_joints)
+    pose[0, :, 1] = pose[0, :, 0]  # a bone of no length, as IAS-Lab has them
+    before = pose.clone()
+    streams = spatial_streams(pose, skeleton)
+    assert streams.shape == (2, frames, skeleton.num_joints, 3, 6)
+    for b, t, v in np.ndindex(2, frames, skeleton.num_joints):
+        here = pose[b, t, v]
+        bone = here - pose[b, t, skeleton.parents[v]]
+        length = math.dist(here.tolist(), pose[b, t, skeleton.parents[v]].tolist())
+        expected = torch.zeros(3, 6)
+        expected[0] = torch.cat((here, here - pose[b, t, skeleton.center]))
+        if t < frames - 2:
+            expected[1] = torch.cat((pose[b, t + 1, v] - here, pose[b, t + 2, v] - here))
+        angles = [math.acos(part / (length + 1e-4)) for part in bone.tolist()]
+        expected[2] = torch.tensor([*bone, *angles])
+        torch.testing.assert_close(streams[b, t, v], expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(pose, before)
+
+
+def test_depth_counts_as_the_other_two_coordinates_do() -> None:
+    """With x, y, z in another order the channels are in that order, too."""
+    pose, order = metres(2, 5, 20), [2, 0, 1]
+    found = spatial_streams(pose[..., order], KINECT20)
+    expected = spatial_streams(pose, KINECT20)[..., [*order, *(3 + i for i in order)]]
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_turn_is_one_about_the_vertical() -> None:
+    pose = metres(3, 5, 20)
+    angle = torch.tensor([0.0, math.pi / 2, -0.3])[:, None, None]
+    found = turned(pose, angle)
+    middle = pose.mean(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close(found.mean(dim=(1, 2), keepdim=True), middle)
+    assert torch.equal(found[..., 1], pose[..., 1])
+    torch.testing.assert_close(found[0], pose[0])
+    # a quarter turn: what was behind the middle is to its right, what was to its right in front
+    before, after = (p[1] - middle[1] for p in (pose, found))
+    torch.testing.assert_close(after[..., 0], before[..., 2])
+    torch.testing.assert_close(after[..., 2], -before[..., 0])
+    lengths = [(p[:, :, 1:] - p[:, :, :-1]).norm(dim=-1) for p in (pose, found)]
+    torch.testing.assert_close(*lengths)
+    torch.testing.assert_close(turned(found, -angle), pose)
 
 
 def test_mirroring_x_is_the_references() -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gaitbench import report
-from gaitbench.report import data_report
+from gaitbench.report import data_report, list_skipped
 from gaitbench.store import SequenceStore, StoreInfo, StoreWriter, cached_store
 
 
@@ -120,6 +120,14 @@ def test_what_was_left_out_in_reading(poses, count):
     assert text.count("is truncated") == min(count, 5)
     assert ("- and 2 more" in text) == (count == 7)
     assert found.remarks() == []  # the reader has said so already
+
+
+def test_what_a_reader_lists_is_told(poses, caplog):
+    list_skipped(poses.path, "walks", [])
+    assert data_report(poses).skipped == 0
+    list_skipped(poses.path, "walks", [("", "a,b", "is empty"), (3, "c", "is bad")])
+    assert data_report(poses).skipped_first == ("a,b is empty", "line 3: c is bad")
+    assert "walks: left out 2, listed in skipped.csv; the first: a,b is empty" in caplog.text
 
 
 def test_plain_data(poses):

@@ -74,6 +74,29 @@ def test_encodings_are_predicted_a_row_a_window(ages: Path) -> None:
         assert np.allclose(values[rows], values[rows[0]], rtol=0, atol=1e-6)
 
 
+def test_encodings_are_searched_for(
+    encoder: Path, ages: Path, biwi: list[str], tmp_path: Path
+) -> None:
+    """By the protocols of the dataset, and as saved encodings are."""
+    words = [*biwi, last(encoder), "--evaluation.bootstrap=0"]
+    found = json.loads((stage("test", "biwi", tmp_path, *words) / "metrics.json").read_text())
+    table = pd.read_csv(ages / "sequences.csv")
+    assert {name: list(sets) for name, sets in found.items()} == {
+        "biwi.walking": ["walking"],
+        "biwi.still": ["still"],
+    }
+    for sets in found.values():
+        for name, figures in sets.items():
+            assert figures["n"] == (table["condition"] == name).sum()
+            assert {"rank1", "rank5", "rank10", "map"} <= {*figures}
+    named = ["--protocol=biwi.walking", "--protocol=biwi.still", "--bootstrap=0"]
+    assert run(["evaluate", str(ages), *named]) == 0
+    again = json.loads((ages / "metrics.json").read_text())
+    for name, sets in found.items():
+        for part, figures in sets.items():
+            assert again[name][part] == pytest.approx(figures, abs=1e-6)
+
+
 @pytest.mark.parametrize(("layer", "frames"), [((), True), (("recognise_sc",), False)])
 def test_people_are_recognised(
     layer: tuple[str, ...], frames: bool, ages: Path, tmp_path: Path
@@ -131,7 +154,8 @@ def test_a_checkpoint_is_chosen_as_a_config_says(ages: Path, tmp_path: Path) -> 
     [
         (),
         ("--model.optimizer=adam", "--data.order=each_epoch", "--data.keep_tail=true"),
-        ("--model.contrast_weight=1", "--model.attention=basic"),
+        ("--model.contrast_weight=1", "--model.target=sorted"),
+        ("--model.target=next", "--data.following=recording"),
     ],
 )
 def test_resumed_is_unbroken(how: tuple[str, ...], biwi: list[str], tmp_path: Path) -> None:

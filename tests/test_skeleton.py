@@ -6,8 +6,10 @@ import pytest
 
 from gaitbench.errors import InputError
 from gaitbench.skeleton import (
+    BODY14,
     COCO17,
     KINECT20,
+    KINECT25,
     OPENPOSE18,
     SKELETONS,
     Skeleton,
@@ -141,6 +143,29 @@ def test_joints_of_a_kinect_are_not_those_of_an_image(other: Skeleton) -> None:
     for source, target in ((KINECT20, other), (other, KINECT20)):
         with pytest.raises(InputError, match=f"{source.name} cannot become {target.name}"):
             joint_sources(source, target)
+
+
+def test_layouts_of_kinects_become_each_other_by_what_joints_are() -> None:
+    old, new = KINECT20.joints, KINECT25.joints
+    others = {"hip_center": "spine_base", "spine": "spine_mid", "shoulder_center": "spine_shoulder"}
+    expected = tuple((new.index(others.get(joint, joint)),) for joint in old)
+    assert joint_sources(KINECT25, KINECT20) == expected
+    for source, neck in ((KINECT20, "shoulder_center"), (KINECT25, "neck"), (BODY14, "neck")):
+        picked = [source.joints[i] for (i,) in joint_sources(source, BODY14)]
+        assert picked == [neck if joint == "neck" else joint for joint in BODY14.joints]
+    with pytest.raises(InputError, match="kinect20 cannot become kinect25: they lack spine_base"):
+        joint_sources(KINECT20, KINECT25)
+
+
+def test_joints_of_kinects_sdk_2_have_its_numbers() -> None:
+    """Microsoft's enumeration JointType: the first 20 where SDK 1 has them, five behind."""
+    number = {name: i for i, name in enumerate(KINECT25.joints)}
+    assert KINECT25.joints[4:20] == KINECT20.joints[4:]
+    assert [number[name] for name in ("spine_base", "spine_mid", "neck", "head")] == [0, 1, 2, 3]
+    assert number["spine_shoulder"] == 20
+    assert [number[f"left_{tip}"] for tip in ("hand_tip", "thumb")] == [21, 22]
+    assert [number[f"right_{tip}"] for tip in ("hand_tip", "thumb")] == [23, 24]
+    assert KINECT25.joints[KINECT25.parents[number["left_thumb"]]] == "left_wrist"
 
 
 def test_missing_joints_are_named_together() -> None:

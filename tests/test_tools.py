@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gaitbench.__main__ import run
 from gaitbench.tools import animate
 from tests.conftest import Bench
+from tests.goldens import kinect_trees
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,7 @@ def test_evaluate_refuses_what_is_not_there(
 ) -> None:
     before = sorted(predicted.rglob("*"))
     assert run(["evaluate", str(predicted), "--protocol", "casia_b.nonsense"]) == 2
-    assert "'casia_b.nonsense' is unknown; choose from casia_b.cross_view," in (
-        capsys.readouterr().err
-    )
+    assert "'casia_b.nonsense' is unknown; choose from biwi.walking," in (capsys.readouterr().err)
     assert sorted(predicted.rglob("*")) == before
     assert run(["evaluate", str(tmp_path / "no"), *PROTOCOLS]) == 2
     assert "embeddings.npy does not exist; give a folder that" in capsys.readouterr().err
@@ -173,13 +173,31 @@ def test_synthesize_may_write_one_estimator(tmp_path: Path) -> None:
     assert stopped.value.code == 2
 
 
-def test_animate_refuses_skeletons_in_space(
+def test_animate_draws_skeletons_in_space_from_two_sides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "walk.gif"
-    words = ["animate", "biwi", str(tmp_path), "--out", str(out), "--walks", "x"]
-    assert run(words) == 2
-    assert "biwi holds 3D skeletons, which are not drawn yet" in capsys.readouterr().err
+    words = ["animate", "biwi", str(kinect_trees() / "BIWI"), "--cache", str(tmp_path / "cache")]
+    words += ["--out", str(out), "--clip", "none"]
+    sizes = []
+    for walks in (["022-walking-0-0"], ["022-walking-0-0", "000-still-0-0"]):
+        assert run([*words, "--walks", *walks, "--fps", "10"]) == 0
+        with Image.open(out) as animation:
+            assert animation.info["duration"] == 100
+            assert animation.n_frames > 10
+            pixels = np.asarray(animation.convert("RGB")).astype(int)
+            sizes.append(animation.size)
+        # sides are told by colour, in each of two boxes a walk
+        for color in ((0xD1, 0x49, 0x5B), (0x2E, 0x6F, 0x95)):
+            there = (abs(pixels - color).sum(2) < 40).any(axis=0)
+            parts = np.array_split(there, 2 * len(walks))
+            assert all(part.any() for part in parts)
+    assert sizes[1][0] > 1.5 * sizes[0][0]
+    out.unlink()
+    assert run([*words, "--walks", "022-walking-0-0", "--fps", "0"]) == 2
+    assert "--fps is 0; give more than 0 and at most 50" in capsys.readouterr().err
+    assert run([*words, "--walks", "022-walking-7-0"]) == 2
+    assert "has no walk 022-walking-7-0" in capsys.readouterr().err
     assert not out.exists()
 
 

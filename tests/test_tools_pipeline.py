@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from gaitbench.__main__ import run
+from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
 from gaitbench.methods import GaitGraph2
 from gaitbench.synthetic import synthesize_biwi
@@ -174,6 +175,20 @@ def test_a_foreign_folder_is_left_alone(file: Path, refused: Callable[[list[str]
         ),
         (
             "stages: {a: {run: predict, config: c.yaml}, "
+            "b: {run: fit, config: c.yaml, from: {data.path: [a, c]}}}",
+            "stage b: from takes data.path of 'c', which is no stage before it",
+        ),
+        (
+            "stages: {a: {run: fit, config: c.yaml, from: {data.path: []}}}",
+            "stage a: from takes data.path of [], expected a stage before it",
+        ),
+        (
+            "stages: {a: {run: fit, config: c.yaml}, "
+            "b: {run: test, config: c.yaml, from: {ckpt_path: [a, a]}}}",
+            "stage b: from takes ckpt_path of ['a', 'a'], expected a stage before it",
+        ),
+        (
+            "stages: {a: {run: predict, config: c.yaml}, "
             "b: {run: test, config: c.yaml, from: {ckpt_path: a}}}",
             "stage b: from takes ckpt_path of a, which trains nothing",
         ),
@@ -227,7 +242,7 @@ def test_words_go_to_the_stages_they_name() -> None:
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda p: p.name)
 def test_shipped_pipelines_fit_their_configs(path: Path) -> None:
     stages = pipeline.read_stages(path)
-    assert [stage.name for stage in stages] == ["encode", "extract", "recognise", "judge"]
+    assert (stages[0].command, stages[-1].command) == ("fit", "test")
     for stage in stages:
         pipeline.check(stage)
 
@@ -259,3 +274,28 @@ def test_the_published_stages_run_on_a_tiny_tree(
         assert ran(told(capsys)) == expected
     settings = yaml.safe_load((out / "judge" / "config.yaml").read_text())
     assert settings["ckpt_path"] == str(out / "recognise" / "checkpoints" / "best.ckpt")
+
+
+def test_a_stage_may_take_what_several_gave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Networks with targets of their own, and a classifier of their encodings side by side."""
+    synthesize_biwi(tmp_path, 2, 0)
+    out = tmp_path / "out"
+    words = [f"--data.path={tmp_path}", f"--data.cache={tmp_path}", "--model.hidden=8"]
+    names = ("reversed", "next", "sorted")
+    words = [f"--encode_{name},extract_{name}.{word[2:]}" for name in names for word in words]
+    words += ["--trainer.max_epochs=1", "--evaluation.bootstrap=0", "--trainer.accelerator=cpu"]
+    words += ["--trainer.enable_progress_bar=false", "--recognise.model.hidden=16"]
+    file = next(path for path in PIPELINES if path.stem == "journal_plus.pipeline")
+    assert run(["pipeline", str(file), "--out", str(out), *words]) == 0
+    assert len(ran(told(capsys))) == 8
+    settings = yaml.safe_load((out / "recognise" / "config.yaml").read_text())
+    path = settings["data"]["init_args"]["path"]
+    assert path == [str(out / f"extract_{name}" / "predictions") for name in names]
+    last = read_checkpoint(out / "recognise" / "checkpoints" / "last.ckpt")
+    assert last["gaitbench"]["skeleton"] == "age-6x3x24"
+    # another network of the three, and what comes after it
+    words.append("--encode_sorted.model.attention=locality")
+    assert run(["pipeline", str(file), "--out", str(out), *words]) == 0
+    assert ran(told(capsys)) == ["encode_sorted", "extract_sorted", "recognise", "judge"]

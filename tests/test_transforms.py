@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from gaitbench.errors import InputError
 from gaitbench.geometry import mirror_x, reflect, swap_sides
-from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
+from gaitbench.skeleton import COCO17, KINECT20, OPENPOSE18, Skeleton
 from gaitbench.transforms import PoseAugmentation, resampled
 from gaitbench.windows import PACES, TiledWindow, Window, paced_starts, paced_steps
 from tests.goldens import GAITFORMER, golden
@@ -287,6 +287,74 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         PoseAugmentation(permutation_size=0)
     with pytest.raises(InputError, match=r"augmentation.shuffle leaves no neighbours"):
         PoseAugmentation(shuffle=True, pace="interpolated")
+
+
+# In space.
+
+
+def metres(*shape: int) -> Tensor:
+    return 2 * torch.rand(*shape, 20, 3, generator=seeded()) - 1
+
+
+def same_metres(batch: int, time: int = 6) -> Tensor:
+    return metres(1, time).expand(batch, -1, -1, -1)
+
+
+def in_space(pose: Tensor, **settings: object) -> Tensor:
+    return only(**settings)(pose, KINECT20, seeded(), space=True)
+
+
+def test_noise_of_joints_in_space_has_three_coordinates() -> None:
+    pose = same_metres(400)
+    change = in_space(pose, joint_noise=0.02) - pose
+    torch.testing.assert_close(change, change[:, :1].expand_as(change), rtol=0, atol=1e-6)
+    for axis in range(3):
+        assert_uniform(change[:, 0, :, axis] / 0.02, 1.0)
+    assert torch.corrcoef(change[:, 0].flatten(0, 1).T).fill_diagonal_(0).abs().max() < 0.05
+
+
+def test_scaling_in_space_keeps_the_mean_and_the_form() -> None:
+    pose = same_metres(1500)
+    found = in_space(pose, scale=0.2)
+    middle = pose.mean(dim=(1, 2), keepdim=True)
+    factor = ((found - middle) / (pose - middle)).flatten(1).median(dim=1).values
+    assert_uniform(factor - 1, 0.2)
+    expected = middle + factor[:, None, None, None] * (pose - middle)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("turn", [30.0, 180.0])
+def test_turns_are_of_all_angles_and_about_the_vertical(turn: float) -> None:
+    pose = same_metres(3000)
+    found = in_space(pose, turn=turn)
+    assert torch.equal(found[..., 1], pose[..., 1])
+    middle = pose.mean(dim=(1, 2), keepdim=True)
+    before, after = (torch.complex(p[..., 2], p[..., 0]) for p in (pose - middle, found - middle))
+    torch.testing.assert_close(before.abs(), after.abs(), rtol=0, atol=1e-5)
+    angle = (after * before.conj()).sum(dim=(1, 2)).angle().rad2deg()
+    assert_uniform(angle, turn)
+    each = (after * before.conj()).angle().rad2deg() - angle[:, None, None]
+    assert torch.minimum(each.abs(), 360 - each.abs())[before.abs() > 0.1].max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["turn", "scale", "joint_noise"])
+def test_each_walk_in_space_has_its_own_draw(name: str) -> None:
+    found = in_space(same_metres(6), **{name: 0.1})
+    assert all(not torch.equal(found[i], found[j]) for i in range(6) for j in range(i))
+
+
+def test_a_turn_is_drawn_between_size_and_noise() -> None:
+    pose, generator = metres(3, 4), seeded()
+    for step in ({"scale": 0.1}, {"turn": 20.0}, {"joint_noise": 0.1}):
+        pose = only(**step)(pose, KINECT20, generator, space=True)
+    together = in_space(metres(3, 4), scale=0.1, turn=20.0, joint_noise=0.1)
+    assert torch.equal(pose, together)
+
+
+def test_turns_beyond_a_half_are_refused() -> None:
+    for turn in (-1.0, 181.0, float("nan")):
+        with pytest.raises(InputError, match=rf"augmentation.turn is {turn}; give degrees, 0 to"):
+            only(turn=turn)
 
 
 # GaitFormer's. What its reference draws is handed in.

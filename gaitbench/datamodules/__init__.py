@@ -10,9 +10,11 @@ from gaitbench.datamodules.fvg import FVG
 from gaitbench.datamodules.grew import Grew
 from gaitbench.datamodules.ias_lab import IasLab
 from gaitbench.datamodules.kgbd import Kgbd
+from gaitbench.datamodules.ks20 import Ks20
 from gaitbench.datamodules.ouisir import OuIsir
 from gaitbench.datamodules.oumvlp import OumvlpPose
 from gaitbench.datamodules.own import OwnSequences
+from gaitbench.datamodules.own_skeletons import OwnSkeletons
 from gaitbench.datamodules.uwg import Uwg
 
 DATASETS: tuple[type[GaitDataModule], ...] = (
@@ -24,9 +26,11 @@ DATASETS: tuple[type[GaitDataModule], ...] = (
     Grew,
     IasLab,
     Kgbd,
+    Ks20,
     OuIsir,
     OumvlpPose,
     OwnSequences,
+    OwnSkeletons,
     Uwg,
 )
 """All that were published, for tools that look something up by name."""
@@ -43,8 +47,10 @@ __all__ = [
     "Grew",
     "IasLab",
     "Kgbd",
+    "Ks20",
     "OuIsir",
     "OumvlpPose",
     "OwnSequences",
+    "OwnSkeletons",
     "Uwg",
 ]

@@ -236,6 +236,11 @@ class GaitDataModule(pl.LightningDataModule):
                     f"data.augmentation.{name} varies windows of data.crop tiled, the crop is "
                     f"{crop}; choose that, or leave data.augmentation.{name} out"
                 )
+        if augmentation.turn and self.frame_kind != "skeleton3d":
+            raise InputError(
+                f"data.augmentation.turn turns walks about the vertical, for which {self.dataset} "
+                "lacks the depth; leave it out"
+            )
         self.path = Path(path)
         self.cache = Path(cache)
         self.split_name = split
@@ -609,16 +614,17 @@ class GaitDataModule(pl.LightningDataModule):
         filled, pixels normalised, and, in training, varied.
         """
         frames, training = batch.frames, self.trainer is not None and self.trainer.training
+        space = self.frame_kind == "skeleton3d"
         if self.flip_y:
             frames = _turned(frames)
         if self.layout != self.native_layout:
-            frames = convert(frames, self.native_layout, self.layout)
+            frames = convert(frames, self.native_layout, self.layout, space)
         if self.fill_empty == "all" or (self.fill_empty == "test" and not training):
             frames = fill_empty_joints(frames, self.fill_with)
         frames = self.in_units(frames)
         if training:
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
-            frames = self.augmentation(frames, self.layout, generator)
+            frames = self.augmentation(frames, self.layout, generator, space)
         return batch._replace(frames=frames)
 
 

@@ -28,11 +28,20 @@ encoding with locality-aware attention for person re-identification", IJCAI 2020
 later programs.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from gaitbench.datamodules.kinect import KinectDataModule
+from gaitbench.datamodules.spatial import retrieval
 from gaitbench.kinect import BIWI
+from gaitbench.protocols import Protocol
 from gaitbench.readers.kinect import Options
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    retrieval("biwi", "walking", "still") | retrieval("biwi", "still", "walking")
+)
+"""Each test part searched for in the other; by default both."""
 
 
 class Biwi(KinectDataModule):
@@ -55,6 +64,8 @@ class Biwi(KinectDataModule):
 
     dataset = "biwi"
     kinect = BIWI
+    protocols = PROTOCOLS
+    default_protocols = tuple(PROTOCOLS)
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ Each is that of a window of a closed-set dataset (see :mod:`gaitbench.datamodule
 that dataset's labels: those of the condition ``train`` are trained on, all others are tested.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,7 +21,12 @@ from gaitbench.datamodules.base import GaitDataModule, Split
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
 from gaitbench.protocols import ClosedSetProtocol
-from gaitbench.readers.encodings import EncodingShape, read_encodings, refuse_not_finite
+from gaitbench.readers.encodings import (
+    EncodingShape,
+    predictions_in,
+    read_encodings,
+    refuse_not_finite,
+)
 from gaitbench.samplers import InOrder, Order, RandomBatches
 from gaitbench.skeleton import KINECT20
 from gaitbench.store import fingerprint
@@ -34,29 +39,32 @@ class EncodingBatches(Dataset[GaitBatch]):
     """Encodings, a batch at a time, as (B, T, A, H).
 
     Args:
-        values: (N, A, T, H).
+        values: (N, A, T, h) of each network; all h side by side are H.
         subject: (N,) integer of each row's person.
         by_frame: whether a row asked for is one of N T frames, T = 1 then.
     """
 
-    def __init__(self, values: NDArray[np.float32], subject: Rows, by_frame: bool) -> None:
+    def __init__(
+        self, values: Sequence[NDArray[np.float32]], subject: Rows, by_frame: bool
+    ) -> None:
         self.values = values
+        self.steps = values[0].shape[2]
         self.subject = subject
         self.by_frame = by_frame
 
     def __len__(self) -> int:
         """Samples."""
-        return len(self.values) * (self.values.shape[2] if self.by_frame else 1)
+        return len(self.subject) * (self.steps if self.by_frame else 1)
 
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather."""
         rows, seed = request
         if self.by_frame:
-            rows, step = np.divmod(rows, self.values.shape[2])
-            taken = self.values[rows, :, step][:, None]
+            rows, step = np.divmod(rows, self.steps)
+            taken = [values[rows, :, step][:, None] for values in self.values]
         else:
-            taken = self.values[rows].swapaxes(1, 2)
-        frames = torch.from_numpy(np.ascontiguousarray(taken))
+            taken = [values[rows].swapaxes(1, 2) for values in self.values]
+        frames = torch.from_numpy(np.concatenate(taken, axis=-1))
         return GaitBatch(frames, torch.from_numpy(self.subject[rows]), torch.from_numpy(rows), seed)
 
 
@@ -65,7 +73,8 @@ class Encodings(GaitDataModule):
 
     Args:
         path: the folder that ``predict`` with SGELA has written (``--data.predict all``), or that
-            of its run.
+            of its run; or several, of networks that encoded the same windows, whose encodings stand
+            side by side.
         skeleton: name of the encodings' shape, ``age-6x3x256``; found in the files, and compared
             if it is given, as a checkpoint does.
         frames: decoder steps of an encoding; likewise.
@@ -113,7 +122,7 @@ class Encodings(GaitDataModule):
 
     def __init__(
         self,
-        path: str = "predictions",
+        path: str | list[str] = "predictions",
         skeleton: str | None = None,
         frames: int | None = None,
         validation: Literal["none", "held_out", "test"] = "none",
@@ -127,17 +136,18 @@ class Encodings(GaitDataModule):
         eval_batch_size: int = 256,
         num_workers: int = 0,
     ) -> None:
-        self.values, table = read_encodings(Path(path))
-        _, axes, steps, hidden = self.values.shape
-        found = EncodingShape(steps, axes, hidden)
+        self.paths = [Path(folder) for folder in ([path] if isinstance(path, str) else path)]
+        self.values, table = read_encodings(self.paths)
+        _, axes, steps, _ = self.values[0].shape
+        found = EncodingShape(steps, axes, sum(values.shape[3] for values in self.values))
         if skeleton not in (None, found.name) or frames not in (None, steps):
             asked = f"data.skeleton {skeleton}" if skeleton else f"data.frames {frames}"
             raise InputError(
-                f"{path} holds encodings {found.name} (frames x axes x hidden), not {asked}; give "
-                "the folder that the same SGELA has written"
+                f"data.path {path} holds encodings {found.name} (frames x axes x hidden), not "
+                f"{asked}; give the folder that the same SGELA has written"
             )
         super().__init__(
-            path,
+            str(self.paths[0]),
             "published",
             steps,
             validation=validation,
@@ -179,13 +189,15 @@ class Encodings(GaitDataModule):
 
     def store_key(self) -> str:
         """Fingerprint of the files: they are mapped as they are, and no store is built."""
-        folder = self.path / "predictions"
-        folder = folder if folder.is_dir() else self.path
-        return fingerprint([folder / EMBEDDINGS, folder / SEQUENCES])
+        folders = [predictions_in(path) for path in self.paths]
+        return fingerprint(
+            [folder / name for folder in folders for name in (EMBEDDINGS, SEQUENCES)]
+        )
 
     def prepare_data(self) -> None:
         """Look at all values once, and say what there is."""
-        refuse_not_finite(self.values, self.path)
+        for values, path in zip(self.values, self.paths, strict=True):
+            refuse_not_finite(values, path)
         counts = self.table["condition"].value_counts(sort=False)
         told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         people = f"{self.num_subjects} people"

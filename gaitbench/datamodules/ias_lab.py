@@ -23,11 +23,20 @@ Citation: Munaro et al., "3D reconstruction of freely moving persons for re-iden
 depth sensor", ICRA 2014. Ways of reading: Rao et al., IJCAI 2020, and the authors' later programs.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from gaitbench.datamodules.kinect import KinectDataModule
+from gaitbench.datamodules.spatial import retrieval
 from gaitbench.kinect import IAS_LAB
+from gaitbench.protocols import Protocol
 from gaitbench.readers.kinect import Options
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    retrieval("ias_lab", "A", "B") | retrieval("ias_lab", "B", "A")
+)
+"""Each test part searched for in the other; by default both."""
 
 
 class IasLab(KinectDataModule):
@@ -52,6 +61,8 @@ class IasLab(KinectDataModule):
 
     dataset = "ias_lab"
     kinect = IAS_LAB
+    protocols = PROTOCOLS
+    default_protocols = tuple(PROTOCOLS)
 
     def __init__(
         self,

@@ -24,14 +24,21 @@ Kinect sensor", AAAI 2015. Ways of reading: Rao et al., IJCAI 2020, and the auth
 programs.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaitbench.datamodules.kinect import KinectDataModule
+from gaitbench.datamodules.spatial import retrieval
 from gaitbench.kinect import KGBD
+from gaitbench.protocols import Protocol
 from gaitbench.readers.kinect import Options
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(retrieval("kgbd", "probe", "gallery"))
+"""A walk of each person searched for in two others."""
 
 
 class Kgbd(KinectDataModule):
@@ -54,6 +61,8 @@ class Kgbd(KinectDataModule):
 
     dataset = "kgbd"
     kinect = KGBD
+    protocols = PROTOCOLS
+    default_protocols = tuple(PROTOCOLS)
     divisions = ("random",)
     ways = ("clip", "joint_order")
     overlapping = False

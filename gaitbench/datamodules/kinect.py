@@ -31,7 +31,8 @@ class KinectDataModule(SpatialDataModule):
 
     native_skeleton = KINECT20.name
     reader_version = READER_VERSION
-    kinect: ClassVar[KinectSet]
+    kinect: KinectSet
+    view: int | None = None  # the one that is read, of a set that has several
     divisions: ClassVar[tuple[str, ...]] = ("published", "all")
     ways: ClassVar[tuple[str, ...]] = ("body", "gaps", "clip")  # options that there are
 
@@ -51,7 +52,7 @@ class KinectDataModule(SpatialDataModule):
         Raises:
             InputError: if some are missing, or settings are given that they do not follow.
         """
-        found = find_windows(self.path, self.kinect, self.frames)
+        found = find_windows(self.path, self.kinect, self.frames, self.view)
         plain = Options(joint_order=self.options.joint_order)
         for name, given, default in zip(Options._fields, self.options, plain, strict=True):
             if found and given != default:

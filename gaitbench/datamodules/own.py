@@ -13,7 +13,7 @@ Known gaps: in a video without track numbers one person is followed and the othe
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from gaitbench.datamodules.base import GaitDataModule, Split
 from gaitbench.readers.keypoints import (
-    LABELS,
     READER_VERSION,
+    find_labels,
     keypoint_fingerprint,
     keypoint_layout,
     read_keypoints,
@@ -81,10 +81,7 @@ class OwnSequences(GaitDataModule):
             **settings,
         )
         self.person = person
-        beside = (self.path if self.path.is_dir() else self.path.parent) / LABELS
-        self.sequence_labels = Path(sequence_labels) if sequence_labels else None
-        if self.sequence_labels is None and beside.is_file():
-            self.sequence_labels = beside
+        self.sequence_labels = find_labels(self.path, sequence_labels)
         if self.sequence_labels is not None:
             self.named = read_sequence_labels(self.sequence_labels)
 
@@ -128,18 +125,21 @@ class OwnSequences(GaitDataModule):
                 f"in {followed:,} of them, of videos without track numbers, one person is followed "
                 f"(data.person {self.person}); {several:,} of their frames list several people"
             )
-        if self.sequence_labels is None:
-            return
-        there = set(table["sequence"])
-        for missing, what in (
-            (sorted(self.named.keys() - there), "labels no sequence"),
-            (sorted(there - self.named.keys()), "has no label for"),
-        ):
-            if missing:
-                logger.warning(
-                    "%s %s %s%s",
-                    self.sequence_labels,
-                    what,
-                    missing[0],
-                    f" and {len(missing) - 1} more" if len(missing) > 1 else "",
-                )
+        if self.sequence_labels is not None:
+            there = set(table["sequence"])
+            unlabelled = there - self.named.keys()
+            warn_of_labels(self.sequence_labels, self.named.keys() - there, unlabelled)
+
+
+def warn_of_labels(labels: Path, absent: Collection[str], unlabelled: Collection[str]) -> None:
+    """Warn of labels and sequences that do not meet.
+
+    Args:
+        labels: the table.
+        absent: names in it that no sequence has.
+        unlabelled: sequences that nothing labels.
+    """
+    for missing, what in ((absent, "labels no sequence"), (unlabelled, "has no label for")):
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            logger.warning("%s %s %s%s", labels, what, min(missing), more)

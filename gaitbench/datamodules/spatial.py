@@ -1,6 +1,7 @@
 """What datasets of 3D skeletons share: joints in metres, and windows that are samples."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,6 +19,7 @@ from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.datamodules.base import GaitDataModule, People, SequenceWindows, Split
 from gaitbench.errors import InputError
 from gaitbench.geometry import about_center
+from gaitbench.protocols import Protocol, unmet
 from gaitbench.report import DataReport
 from gaitbench.samplers import BatchSampler, Order, RandomBatches
 from gaitbench.sliding import sliding_windows
@@ -32,6 +35,32 @@ STILL = PoseAugmentation(
 """Nothing is varied."""
 
 NAMED = 5  # people that a remark names
+
+
+def retrieval(dataset: str, probe: str, gallery: str) -> dict[str, Protocol]:
+    """The protocol ``<dataset>.<probe>``, by which later programs judge encodings of test parts.
+
+    Every probe is compared with the whole gallery, by the Euclidean distance of embeddings that are
+    not scaled; figures are means over probes.
+
+    Args:
+        dataset: its name.
+        probe: the condition whose sequences are searched for.
+        gallery: the condition among whose sequences they are.
+
+    Source: Rao and Miao 2022, "SimMC", IJCAI, arXiv 2204.09826, and the authors' program.
+    """
+    protocol = Protocol(
+        id=f"{dataset}.{probe.lower()}",
+        description=f"Sequences of the condition {probe}, searched for among those of {gallery}.",
+        gallery={"condition": (gallery,)},
+        probes={probe: {"condition": (probe,)}},
+        gallery_views="pooled",
+        exclude_same_view=False,
+        unmatched="skip",
+        normalize=False,
+    )
+    return {protocol.id: protocol}
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,8 @@ class CutWindows(SequenceWindows):
         attributes: (N, L) soft attributes; None if there are none.
         recording: (N,) row of the store's table.
         first: (N,) first frame of each, counted from that of its recording.
+        following: (N,) row of the window that stands behind each in a batch, as S more frames; None
+            if none does.
     """
 
     def __init__(
@@ -69,10 +100,13 @@ class CutWindows(SequenceWindows):
         attributes: NDArray[np.float32] | None,
         recording: Rows,
         first: Rows,
+        following: Rows | None = None,
     ) -> None:
         super().__init__(store, subject, window, attributes)
+        self.following = following
         self.recording = recording
         self.first = first
+        self.length = np.full(len(first), window.size)
 
     def __len__(self) -> int:
         """Windows."""
@@ -81,9 +115,13 @@ class CutWindows(SequenceWindows):
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather."""
         rows, seed = request
-        within = self.window.draw(np.full(len(rows), self.window.size), seed)
+        within = self.window.draw(self.length[rows], seed)
         rows = np.repeat(rows, self.window.count)
         frames = self.store.gather(self.recording[rows], self.first[rows, None] + within)
+        if self.following is not None:
+            next_ = self.following[rows]
+            behind = self.store.gather(self.recording[next_], self.first[next_, None] + within)
+            frames = np.concatenate([frames, behind], axis=1)
         subject, row = torch.from_numpy(self.subject[rows]), torch.from_numpy(rows)
         attributes = None if self.attributes is None else torch.from_numpy(self.attributes[rows])
         return GaitBatch(torch.from_numpy(frames), subject, row, seed, attributes)
@@ -113,11 +151,16 @@ class SpatialDataModule(GaitDataModule):
         pretext_share: share of the training windows that is trained on, from the first on, before
             they are shuffled. Published is all, but for BIWI two thirds, of which most offsets are
             then lost, and nobody.
+        following: which window a network that draws the next one is shown with each training
+            window: that of the next ``row`` among those of training, whoever it is of, and for the
+            last one itself, as published; the next one of the same ``recording``, where windows
+            without one are left out; or ``none``.
         settings: see :class:`GaitDataModule`.
     """
 
     frame_kind = "skeleton3d"
     units = "metres, x y z"
+    protocols: ClassVar[Mapping[str, Protocol]] = {}
     overlapping: ClassVar[bool] = True  # whether training windows overlap as published
 
     def __init__(
@@ -132,6 +175,7 @@ class SpatialDataModule(GaitDataModule):
         order: Order = "each_epoch",
         keep_tail: bool = True,
         pretext_share: float = 1.0,
+        following: Literal["none", "row", "recording"] = "none",
         **settings: Any,
     ) -> None:
         if not 0 < pretext_share <= 1:
@@ -145,6 +189,9 @@ class SpatialDataModule(GaitDataModule):
         self.order = order
         self.keep_tail = keep_tail
         self.pretext_share = pretext_share
+        self.following = following
+        if following != "none":
+            self._refuse_disorder()
         self._refuse_confidence()
 
     def _refuse_confidence(self) -> None:
@@ -153,8 +200,6 @@ class SpatialDataModule(GaitDataModule):
         for name, used in (
             ("fill_empty", self.fill_empty != "none"),
             ("normalize", self.normalize == "pelvis"),
-            ("augmentation.joint_noise", vary.joint_noise),
-            ("augmentation.scale", vary.scale),
             ("augmentation.joint_dropout", vary.joint_dropout),
             ("augmentation.clamp_confidence", vary.clamp_confidence and vary.point_noise),
             (
@@ -166,6 +211,21 @@ class SpatialDataModule(GaitDataModule):
                 raise InputError(
                     f"data.{name} is made for x, y and confidence, {self.dataset} has x, y and z "
                     "in metres; leave it out or switch it off"
+                )
+
+    def _refuse_disorder(self) -> None:
+        """Raise an InputError where no window would follow another."""
+        if self.samples == "recordings":
+            raise InputError(
+                f"data.following {self.following} tells which window comes next, of data.samples "
+                "recordings none does; give data.samples windows"
+            )
+        vary = self.augmentation
+        for name in ("reverse", "shuffle", "pace", "permutation", "frame_dropout"):
+            if getattr(vary, name) not in ("none", 0):
+                raise InputError(
+                    f"data.augmentation.{name} changes the order of frames, which "
+                    f"data.following {self.following} asks for; switch it off"
                 )
 
     def find_parts(self) -> NDArray[np.str_]:
@@ -250,6 +310,13 @@ class SpatialDataModule(GaitDataModule):
         super().setup(stage)
         if self.samples == "windows":
             self._cut_up()
+        # of this source, not of the class: one's own data, and windows that were cut beforehand,
+        # need not have the parts that are compared
+        self.default_protocols = tuple(  # type: ignore[misc]
+            name
+            for name in type(self).default_protocols
+            if not unmet(self.sequences.iloc[self.rows["test"]], self.protocols[name])
+        )
 
     def _cut_up(self) -> None:
         table, people, kept = self.sequences, self.people(), self.rows["all"]
@@ -258,6 +325,11 @@ class SpatialDataModule(GaitDataModule):
             self.windows(kept[people.test[kept]], False),
         ]
         self.recording, self.first = (np.concatenate(each) for each in zip(*parts, strict=True))
+        if not len(self.recording):
+            raise InputError(
+                f"no recording of {self.path} that is trained on or tested has data.frames "
+                f"{self.frames} frames or more, and so none has a window; lower data.frames"
+            )
         self.rows = {
             part: np.flatnonzero(np.isin(self.recording, rows)) for part, rows in self.rows.items()
         }
@@ -291,16 +363,53 @@ class SpatialDataModule(GaitDataModule):
     def _windows_of(self, window: Window) -> Dataset[GaitBatch]:
         if self.samples == "recordings":
             return super()._windows_of(window)
-        store, values = self.open_store(), self.attribute_values
-        return CutWindows(store, self.subject_codes, window, values, self.recording, self.first)
+        # those of training are the random ones
+        behind = self.following != "none" and window.place == "random"
+        return CutWindows(
+            self.open_store(),
+            self.subject_codes,
+            window,
+            self.attribute_values,
+            self.recording,
+            self.first,
+            self._followers() if behind else None,
+        )
+
+    def _followers(self) -> Rows:
+        """Of each row the one that follows it, see ``following``; -1 where none does."""
+        rows, following = self.rows["train"], np.arange(len(self.first))
+        following[rows[:-1]] = rows[1:]
+        if self.following == "row":
+            return following
+        same = self.recording[following] == self.recording
+        return np.where(same & (self.first[following] > self.first), following, -1)
 
     def _training_rows(self) -> Rows:
         rows = super()._training_rows()
         # a share that is written with few digits is meant exactly: 0.6667 of 45 is 30
         share = Fraction(self.pretext_share).limit_denominator(1000)
-        return rows[: max(1, int(share * len(rows)))]
+        rows = rows[: max(1, int(share * len(rows)))]
+        if self.following != "recording":
+            return rows
+        followed = rows[self._followers()[rows] >= 0]
+        if not len(followed):
+            raise InputError(
+                f"no training window of {self.path} is followed by one of its recording, which "
+                "windows that were cut beforehand do not tell; give data.following row"
+            )
+        rank_zero_only(print)(
+            f"{len(rows) - len(followed):,} of {len(rows):,} training windows are left out, as "
+            "none of their recording follows them (data.following)"
+        )
+        return followed
 
     def _random_batches(self, rows: Rows, seed: int) -> BatchSampler:
+        left = len(rows) % self.batch_size
+        if left and not self.keep_tail and len(rows) > left:
+            rank_zero_only(print)(
+                f"{left:,} of {len(rows):,} training samples fill no batch and are not shown in an "
+                "epoch (data.keep_tail false)"
+            )
         return RandomBatches(rows, self.batch_size, seed, self.order, self.keep_tail)
 
     def report(self) -> DataReport:
@@ -313,12 +422,16 @@ class SpatialDataModule(GaitDataModule):
         table = self.open_store().sequences
         total = {
             name: int(table[name].sum())
-            for name in ("dropped", "clipped", "zero_joints")
+            for name in ("dropped", "nobody", "clipped", "zero_joints", "zero_frames")
             if name in table
         }
         notes = []
         if dropped := total.get("dropped"):
-            notes.append(f"Frames left out as no whole body is in them: {dropped:,}.")
+            nobody = total.get("nobody", 0)
+            zeros = f", in {nobody:,} of them all joints are at zero" if nobody else ""
+            notes.append(f"Frames left out as no whole body is in them: {dropped:,}{zeros}.")
+        if zero := total.get("zero_frames"):
+            notes.append(f"Frames whose joints are all at zero, kept as published: {zero:,}.")
         if clipped := total.get("clipped"):
             notes.append(f"Frames clipped off at the ends of recordings: {clipped:,}.")
         if zero := total.get("zero_joints"):
@@ -331,9 +444,24 @@ class SpatialDataModule(GaitDataModule):
             )
         return notes
 
+    @property
+    def what_becomes(self) -> str:
+        """What becomes of the poses on their way to a method, in one line; empty if nothing."""
+        if self.layout == self.native_layout:
+            return ""
+        return f"poses: {self.native_layout.name} become {self.skeleton}"
+
     def in_units(self, frames: Tensor) -> Tensor:
         """Poses measured from the origin."""
         return about_center(frames, self.layout) if self.origin == "body" else frames
+
+    def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:
+        """See :class:`GaitDataModule`; a window that stands behind another becomes its target."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if self.following == "none" or batch.frames.shape[1] == self.frames:
+            return batch
+        frames, target = batch.frames[:, : self.frames], batch.frames[:, self.frames :]
+        return batch._replace(frames=frames, target=target)
 
     def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table with the parts of the division for conditions."""

@@ -4,23 +4,32 @@ Figures are built on the Agg canvas without pyplot, so nothing global is touched
 is needed; they are returned for the caller to change, and `save_figure` writes them.
 """
 
+from gaitbench.draw.attention import attention_summary, draw_attention
 from gaitbench.draw.canvas import LEFT, MIDDLE, RIGHT, has_ffmpeg, save_figure
 from gaitbench.draw.charts import attribute_chart, learning_curve, view_heat_map
 from gaitbench.draw.maps import animate_maps, draw_maps, map_summary
 from gaitbench.draw.poses import animate_poses, draw_poses
+from gaitbench.draw.space import FROM_CAMERA, FROM_SIDE, SLANTING, from_above, seen_from
 
 __all__ = [
+    "FROM_CAMERA",
+    "FROM_SIDE",
     "LEFT",
     "MIDDLE",
     "RIGHT",
+    "SLANTING",
     "animate_maps",
     "animate_poses",
+    "attention_summary",
     "attribute_chart",
+    "draw_attention",
     "draw_maps",
     "draw_poses",
+    "from_above",
     "has_ffmpeg",
     "learning_curve",
     "map_summary",
     "save_figure",
+    "seen_from",
     "view_heat_map",
 ]

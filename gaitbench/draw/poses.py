@@ -164,6 +164,7 @@ def animate_poses(
     titles: Sequence[str] = (),
     fps: float = 25.0,
     follow: bool = False,
+    one_scale: bool = False,
 ) -> Path:
     """Write stick figures that walk side by side as an animated GIF that repeats.
 
@@ -176,6 +177,7 @@ def animate_poses(
         titles: one a sequence, or none.
         fps: frames a second; GIF counts in hundredths of a second.
         follow: keep each person in the middle of the box, which makes them larger.
+        one_scale: draw all in one scale and on one floor, where poses have one unit.
 
     Raises:
         ValueError: if a shape does not fit the skeleton, or the number of titles the sequences.
@@ -186,6 +188,9 @@ def animate_poses(
         arrays = [followed(pose, axes=(0, 1)) for pose in arrays]
     # boxes of one height, as wide as what they show
     boxes = [box(pose) for pose in arrays]
+    if one_scale:
+        tallest = max(high[1] - low[1] for low, high in boxes)
+        boxes = [(np.array([low[0], high[1] - tallest]), high) for low, high in boxes]
     widths = [float(np.divide(*(high - low))) for low, high in boxes]
     widths = [float(np.clip(width, 0.45, 2.0)) for width in widths]
     figure = new_figure(2.2 * sum(widths) + 0.2 * len(arrays), 2.6)
@@ -195,6 +200,8 @@ def animate_poses(
         StickFigure(axes, pose, skeleton, title)
         for axes, pose, title in zip(grid, arrays, titles, strict=True)
     ]
+    for axes, (low, high) in zip(grid, boxes, strict=True):
+        axes.set_ylim(float(high[1]), float(low[1]))
 
     def show(frame: int) -> None:
         for stick in sticks:

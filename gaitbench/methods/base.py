@@ -215,6 +215,7 @@ class GaitMethod(pl.LightningModule):
             "method": type(self).__name__,
             "skeleton": self.skeleton,
             "dataset": data and data.dataset,
+            "frame_kind": data and data.frame_kind,
             "protocols": list(data.default_protocols) if data else [],
         }
 
@@ -230,6 +231,13 @@ class GaitMethod(pl.LightningModule):
             raise InputError(
                 f"the checkpoint was trained on skeleton {skeleton}, the data are {self.skeleton}; "
                 f"give data.skeleton {skeleton} or another checkpoint"
+            )
+        data: Any = getattr(self._trainer, "datamodule", None)
+        kind = origin.get("frame_kind")
+        if data is not None and kind not in (None, data.frame_kind):
+            raise InputError(
+                f"the checkpoint was trained on frames of kind {kind}, {data.dataset} holds "
+                f"{data.frame_kind}; name other data or another checkpoint"
             )
         own, found = self.state_dict(), checkpoint["state_dict"]
         if self._trainer is None or not self._trainer.training:

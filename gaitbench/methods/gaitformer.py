@@ -1,4 +1,4 @@
-"""GaitFormer: a transformer over the frames of a 2D skeleton, trained on people and their looks."""
+"""GaitFormer: a transformer over the frames of a skeleton, trained on people and their looks."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from gaitbench.errors import InputError
 from gaitbench.losses import AttributeLoss, PairContrastive, SimCLR, SupCon
 from gaitbench.methods.base import OF_THE_RUN, GaitMethod
 from gaitbench.schedules import STEP_FALL, CyclicPhases, Phase, SteadyFall, layer_wise_groups
-from gaitbench.skeleton import OPENPOSE18
+from gaitbench.skeleton import OPENPOSE18, get_skeleton
 
 HEADS = ("out_appearance", "projection", "out_embedding")
 """What stands after the layers."""
@@ -56,7 +56,8 @@ class GaitFormer(GaitMethod):
     augmentation are the dataset's: the shipped configs have those of the authors' program.
 
     Args:
-        skeleton: layout of the poses, openpose18; given by the dataset.
+        skeleton: layout of the poses, of any number of joints; given by the dataset. Published is
+            openpose18.
         num_subjects: training subjects; given by the dataset.
         backbone: ``gaitformer``, or ``st-gcn``, with which it was compared.
         period: frames of a window, the same as ``data.frames``; ST-GCN takes any number.
@@ -93,7 +94,7 @@ class GaitFormer(GaitMethod):
         settings: see :class:`GaitMethod`.
 
     Raises:
-        InputError: if the poses have another layout, or a setting is impossible.
+        InputError: if a setting is impossible.
     """
 
     own_columns: Tensor
@@ -127,11 +128,6 @@ class GaitFormer(GaitMethod):
         tta: bool = False,
         **settings: Any,
     ) -> None:
-        if skeleton != OPENPOSE18.name:
-            raise InputError(
-                f"GaitFormer takes the 18 joints of {OPENPOSE18.name}, the data are {skeleton}; "
-                f"give data.skeleton {OPENPOSE18.name}"
-            )
         for name, value in (
             ("contrastive_weight", contrastive_weight),
             ("attribute_weight", attribute_weight),
@@ -158,6 +154,7 @@ class GaitFormer(GaitMethod):
         )
         self.save_hyperparameters(ignore=OF_THE_RUN)
         self.network = backbone
+        layout = get_skeleton(skeleton)
         self.period = period
         self.contrast = contrast
         self.contrastive_weight = contrastive_weight
@@ -168,11 +165,11 @@ class GaitFormer(GaitMethod):
         self.tells = attribute_names(attributes)
         self.backbone: PoseGraph | PoseTransformer
         if backbone == "st-gcn":
-            self.backbone = PoseGraph(width, projection_dim, len(self.tells), dropout)
+            self.backbone = PoseGraph(width, projection_dim, len(self.tells), dropout, layout)
         else:
             self.backbone = PoseTransformer(
                 period,
-                OPENPOSE18.num_joints * 3,
+                layout.num_joints * 3,
                 width,
                 depth,
                 heads,
@@ -208,12 +205,19 @@ class GaitFormer(GaitMethod):
         """See :class:`GaitMethod`; look at what the data are.
 
         Raises:
-            InputError: if the poses are not normalised, if there are no attributes to train, if
-                SimCLR gets more or fewer than two windows, or if no initial weight fits.
+            InputError: if the poses are not normalised, or 3D poses not measured from the body; if
+                there are no attributes to train, if SimCLR gets more or fewer than two windows, or
+                if no initial weight fits.
         """
         data: Any = getattr(self._trainer, "datamodule", None)
         if data is not None:
-            if not data.normalized:
+            if data.frame_kind == "skeleton3d":
+                if data.origin != "body":
+                    raise InputError(
+                        f"GaitFormer takes 3D poses that are measured from the body, those of "
+                        f"{data.dataset} are measured from the {data.origin}; give data.origin body"
+                    )
+            elif not data.normalized:
                 raise InputError(
                     "GaitFormer takes poses in units of the body, the data are in "
                     f"{data.units.split(',')[0]}; give data.normalize pelvis"
@@ -261,7 +265,7 @@ class GaitFormer(GaitMethod):
             )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Normalised poses (B, T, 18, 3), y up, to representations (B, D) of unit length."""
+        """Normalised poses (B, T, V, 3), y up, to representations (B, D) of unit length."""
         self._check_period(frames)
         representation: Tensor = self.backbone(frames).representation
         return representation
@@ -393,7 +397,9 @@ class GaitFormer(GaitMethod):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See :class:`GaitMethod`; also what poses it takes, what it tells, what has piled up."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["gaitbench"] |= {"normalized": True, "attributes": list(self.tells)}
+        data: Any = getattr(self._trainer, "datamodule", None)
+        normalized = data is None or data.normalized  # 3D poses are not, see setup
+        checkpoint["gaitbench"] |= {"normalized": normalized, "attributes": list(self.tells)}
         piled_up = {name: p.grad for name, p in self._ungrouped().items() if p.grad is not None}
         if piled_up:
             checkpoint["piled_up"] = piled_up
@@ -433,6 +439,14 @@ class GaitFormer(GaitMethod):
                     f"{self.initial_weights} holds a network of model.{name} {stored[name]}, this "
                     f"one has {own}; give model.{name} {stored[name]} or name another checkpoint"
                 )
+        skeleton = checkpoint.get("gaitbench", {}).get("skeleton", self.skeleton)
+        if skeleton != self.skeleton:
+            logger.warning(
+                "%s was trained on skeleton %s, the data are %s: what reads joints starts fresh",
+                self.initial_weights,
+                skeleton,
+                self.skeleton,
+            )
         weights, told = super().taken_over(checkpoint), _told_by(checkpoint)
         if told in (None, self.tells):
             return weights

@@ -1,4 +1,4 @@
-"""GaitGraph: a 2D skeleton through a residual graph network, trained on two views of each walk."""
+"""GaitGraph: a skeleton through a residual graph network, trained on two views of each walk."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -10,11 +10,11 @@ from gaitbench.errors import InputError
 from gaitbench.geometry import six_channel_streams
 from gaitbench.losses import TwoViewContrastive
 from gaitbench.methods.base import OF_THE_RUN
-from gaitbench.methods.graph import GraphMethod
+from gaitbench.methods.graph import SPATIAL, SPATIAL_FORM, GraphMethod
 from gaitbench.skeleton import COCO17, get_skeleton
 
 # branches and channels of each input form
-INPUT_FORMS = {"raw": (1, 3), "branches": (3, 6)}
+INPUT_FORMS = {"raw": (1, 3), "branches": (3, 6), SPATIAL: SPATIAL_FORM}
 
 # the nose hangs on a shoulder, positions are relative to the left eye, and head and torso are one
 LAYOUT = replace(
@@ -38,12 +38,13 @@ class GaitGraph(GraphMethod):
     independently (in the authors' code the second starts from the first one's mirror image).
 
     Args:
-        skeleton: layout of the poses; given by the dataset. The three streams are defined for
-            coco17 only.
+        skeleton: layout of the poses; given by the dataset. ``branches`` are defined for coco17
+            only.
         num_subjects: training subjects; given by the dataset.
         backbone: ``[attention-]resgcn-<structure>[-<reduction>]``, or ``st-gcn`` for one branch.
-        streams: ``raw`` takes x, y and confidence; ``branches`` gives joints, velocities and bones
-            an input branch each, see :func:`gaitbench.geometry.six_channel_streams`.
+        streams: ``raw`` takes the three values of a joint; ``branches`` gives joints, velocities
+            and bones an input branch each, see :func:`gaitbench.geometry.six_channel_streams`, and
+            so does ``spatial`` with 3D poses, see :func:`gaitbench.geometry.spatial_streams`.
         embedding_dim: size D of an embedding.
         temperature: of the contrastive loss.
         learning_rate: peak of the one-cycle schedule; the second training has 1e-5.
@@ -51,12 +52,13 @@ class GaitGraph(GraphMethod):
         optimizer: ``adam`` or ``adamw``.
         tta: compare the mean of a walk's embedding and that of its flip, (B, D).
         test_time_flip: ``branches``, as published, swaps joints and bones: a single branch stays
-            what it is, and three are fed the wrong streams. ``time`` reverses the walk. It is a
-            setting of the run and never stored in a checkpoint.
+            what it is, and three are fed the wrong streams (but for ``spatial``, which was not
+            published and stays what it is, too). ``time`` reverses the walk. It is a setting of the
+            run and never stored in a checkpoint.
         settings: see :class:`GraphMethod`.
 
     Raises:
-        InputError: if three streams are asked of another layout than coco17.
+        InputError: if ``branches`` are asked of another layout than coco17.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class GaitGraph(GraphMethod):
         skeleton: str = "coco17",
         num_subjects: int = 0,
         backbone: str = "resgcn-n39-r8",
-        streams: Literal["raw", "branches"] = "raw",
+        streams: Literal["raw", "branches", "spatial"] = "raw",
         embedding_dim: int = 128,
         temperature: float = 0.01,
         learning_rate: float = 0.01,
@@ -76,12 +78,14 @@ class GaitGraph(GraphMethod):
     ) -> None:
         if streams == "branches" and skeleton != LAYOUT.name:
             raise InputError(
-                f"GaitGraph's three streams are defined for {LAYOUT.name}, the data are "
-                f"{skeleton}; give model.streams raw or data.skeleton {LAYOUT.name}"
+                f"GaitGraph's streams branches are defined for {LAYOUT.name}, the data are "
+                f"{skeleton}; give model.streams raw (or spatial, if they are 3D) or data.skeleton "
+                f"{LAYOUT.name}"
             )
         super().__init__(
             layout=LAYOUT if skeleton == LAYOUT.name else get_skeleton(skeleton),
             backbone=backbone,
+            streams=streams,
             input_form=INPUT_FORMS[streams],
             embedding_dim=embedding_dim,
             contrastive=TwoViewContrastive(temperature),
@@ -94,17 +98,14 @@ class GaitGraph(GraphMethod):
             **settings,
         )
         self.save_hyperparameters(ignore=[*OF_THE_RUN, "test_time_flip"])
-        self.streams = streams
         self.test_time_flip = test_time_flip
 
-    def network_input(self, frames: Tensor) -> Tensor:
-        """Poses (B, T, V, 3) to streams (B, T, V, branches, channels)."""
-        if self.streams == "raw":
-            return frames[..., None, :]
+    def plane_streams(self, frames: Tensor) -> Tensor:
+        """Joints, velocities and bones, (B, T, V, 3, 6)."""
         return six_channel_streams(frames, self.layout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Poses (B, T, V, 3) in pixels with confidence to unit vectors (B, D)."""
+        """Poses (B, T, V, 3) to unit vectors (B, D)."""
         return self._unit_vectors(self.network_input(frames))
 
     def embed(self, frames: Tensor) -> Tensor:
@@ -118,7 +119,7 @@ class GaitGraph(GraphMethod):
         elif self.streams == "branches":
             flipped = streams.flip(-2)
         else:
-            return embedding  # a single branch turned over is itself
+            return embedding  # nothing to turn over
         return (embedding + self._unit_vectors(flipped)) / 2
 
     def _unit_vectors(self, streams: Tensor) -> Tensor:

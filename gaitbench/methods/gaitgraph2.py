@@ -1,4 +1,4 @@
-"""GaitGraph2: three higher-order streams of a 2D skeleton through a residual graph network."""
+"""GaitGraph2: three higher-order streams of a skeleton through a residual graph network."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,11 +10,16 @@ from gaitbench.errors import InputError
 from gaitbench.geometry import joint_velocity_bone_streams, swap_sides
 from gaitbench.losses import SupervisedContrastive
 from gaitbench.methods.base import OF_THE_RUN
-from gaitbench.methods.graph import GraphMethod
+from gaitbench.methods.graph import SPATIAL, SPATIAL_FORM, GraphMethod
 from gaitbench.skeleton import COCO17, Skeleton, get_skeleton
 
 # how each input form lays joints, velocities and bones out: (branches, channels)
-INPUT_FORMS = {"branches": (3, 5), "concatenated": (1, 15), "raw": (1, 3)}
+INPUT_FORMS = {
+    "branches": (3, 5),
+    "concatenated": (1, 15),
+    "raw": (1, 3),
+    SPATIAL: SPATIAL_FORM,
+}
 
 
 class GaitGraph2(GraphMethod):
@@ -34,7 +39,8 @@ class GaitGraph2(GraphMethod):
         num_subjects: training subjects; given by the dataset.
         backbone: ``[attention-]resgcn-<structure>[-<reduction>]``, or ``st-gcn`` for one branch.
         streams: ``branches`` gives each stream its own input branch, ``concatenated`` puts their 15
-            channels into one, ``raw`` takes x, y and confidence alone.
+            channels into one, ``raw`` takes the three values of a joint alone; ``spatial`` gives
+            each stream of 3D poses a branch, see :func:`gaitbench.geometry.spatial_streams`.
         nose_bone: where the bone to the nose of coco17 begins: at the nose itself, so that there is
             none (``none``, as published), or at the ``left_shoulder`` (OpenGait, FastPoseGait).
         embedding_dim: size D of an embedding.
@@ -51,7 +57,7 @@ class GaitGraph2(GraphMethod):
         skeleton: str = "coco17",
         num_subjects: int = 0,
         backbone: str = "resgcn-n21-r8",
-        streams: Literal["branches", "concatenated", "raw"] = "branches",
+        streams: Literal["branches", "concatenated", "raw", "spatial"] = "branches",
         nose_bone: Literal["none", "left_shoulder"] = "none",
         embedding_dim: int = 128,
         temperature: float = 0.01,
@@ -64,6 +70,7 @@ class GaitGraph2(GraphMethod):
         super().__init__(
             layout=_layout(skeleton, nose_bone),
             backbone=backbone,
+            streams=streams,
             input_form=INPUT_FORMS[streams],
             embedding_dim=embedding_dim,
             contrastive=SupervisedContrastive(temperature),
@@ -76,16 +83,13 @@ class GaitGraph2(GraphMethod):
             **settings,
         )
         self.save_hyperparameters(ignore=OF_THE_RUN)
-        self.streams = streams
         self.test_time_views = (
             lambda frames: frames.flip(1),
             partial(swap_sides, skeleton=self.layout),
         )
 
-    def network_input(self, frames: Tensor) -> Tensor:
-        """Poses (B, T, V, 3) to streams (B, T, V, branches, channels)."""
-        if self.streams == "raw":
-            return frames[..., None, :]
+    def plane_streams(self, frames: Tensor) -> Tensor:
+        """Joints, velocities and bones, (B, T, V, branches, channels)."""
         streams = joint_velocity_bone_streams(frames, self.layout)
         if self.streams == "concatenated":
             return streams.flatten(-2)[..., None, :]

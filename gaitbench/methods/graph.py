@@ -6,19 +6,29 @@ from torch import Tensor, nn
 
 from gaitbench.activation import explain_graph
 from gaitbench.backbones import graph_network
+from gaitbench.errors import InputError
+from gaitbench.geometry import spatial_streams
 from gaitbench.losses import Classification, PairContrastive, Triplet, WeightedSum
 from gaitbench.methods.base import GaitMethod
 from gaitbench.skeleton import Skeleton
+
+SPATIAL = "spatial"
+"""The streams of 3D poses."""
+SPATIAL_FORM = 3, 6
+"""Their branches and channels."""
 
 
 class GraphMethod(GaitMethod):
     """Poses become streams, streams go through a graph network, its output is the embedding.
 
-    A subclass defines ``network_input``.
+    A subclass defines ``plane_streams``.
 
     Args:
         layout: joints, bones and parts as the method sees them.
         backbone: name of the network, see :func:`gaitbench.backbones.graph_network`.
+        streams: name of the input form. ``raw`` takes the three values of a joint as they are;
+            ``spatial`` takes joints, velocities and bones of 3D poses of any layout, see
+            :func:`gaitbench.geometry.spatial_streams`; others are the method's own, of 2D poses.
         input_form: branches and channels of the streams.
         embedding_dim: size D of an embedding.
         contrastive: the method's own loss, of embeddings (B, D) and subjects (B,).
@@ -33,6 +43,7 @@ class GraphMethod(GaitMethod):
         self,
         layout: Skeleton,
         backbone: str,
+        streams: str,
         input_form: tuple[int, int],
         embedding_dim: int,
         contrastive: nn.Module,
@@ -44,6 +55,7 @@ class GraphMethod(GaitMethod):
     ) -> None:
         super().__init__(**settings)
         self.layout = layout
+        self.streams = streams
         self.backbone = graph_network(backbone, layout, *input_form, embedding_dim)
         losses = [(contrastive_weight, contrastive)]
         if triplet_weight:
@@ -53,12 +65,39 @@ class GraphMethod(GaitMethod):
         self.loss = WeightedSum(losses)
         self.validation_loss = PairContrastive()
 
+    def setup(self, stage: str) -> None:
+        """See :class:`GaitMethod`; look at what the data are.
+
+        Raises:
+            InputError: if the streams are not meant for such poses, or no initial weight fits.
+        """
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if data is not None and self.streams != "raw":
+            third = "a confidence", "z"
+            meant, found = self.streams == SPATIAL, data.frame_kind == "skeleton3d"
+            if meant != found:
+                fitting = SPATIAL if found else "branches"
+                raise InputError(
+                    f"model.streams {self.streams} takes the third value of a joint for "
+                    f"{third[meant]}, in {data.dataset} it is {third[found]}; give model.streams "
+                    f"{fitting} or raw"
+                )
+        super().setup(stage)
+
     def network_input(self, frames: Tensor) -> Tensor:
-        """Poses (B, T, V, 3) in pixels with confidence to streams (B, T, V, S, C)."""
+        """Poses (B, T, V, 3) to streams (B, T, V, branches, channels)."""
+        if self.streams == "raw":
+            return frames[..., None, :]
+        if self.streams == SPATIAL:
+            return spatial_streams(frames, self.layout)
+        return self.plane_streams(frames)
+
+    def plane_streams(self, frames: Tensor) -> Tensor:
+        """Poses (B, T, V, 3) in pixels with confidence to the method's own streams."""
         raise NotImplementedError
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Poses (B, T, V, 3) in pixels with confidence to embeddings (B, D)."""
+        """Poses (B, T, V, 3) to embeddings (B, D)."""
         embedding: Tensor = self.backbone(self.network_input(frames))[0]
         return embedding
 

@@ -1,7 +1,7 @@
 """SGE-LA: gait encodings learned without labels, by drawing skeletons in reverse.
 
-Source: Rao et al. 2020, IJCAI, arXiv 2008.09435, and the authors' program. The contrastive term:
-Rao et al. 2021, T-PAMI, arXiv 2009.03671.
+Source: Rao et al. 2020, IJCAI, arXiv 2008.09435, and the authors' program. The contrastive term,
+and the next or the sorted window as targets: Rao et al. 2021, T-PAMI, arXiv 2009.03671.
 """
 
 from typing import Any, Literal
@@ -44,7 +44,9 @@ class SGELA(RatedMethod):
             ``basic`` does not. Either way that frame is taken to be the last for the first step and
             so on, as published, also where the target runs forwards.
         decoder_input: what the decoder is fed, see :class:`GaitEncoder`.
-        target: what is drawn: the window ``reversed``, or the ``same``.
+        target: what is drawn: the window ``reversed``, or the ``same``; the ``next`` window, which
+            ``data.following`` tells; or ``sorted``, the window whose frames are shown out of order,
+            each window in one of its own for all epochs. In evaluation frames keep their order.
         contrast_weight: what the contrastive term of 2021 counts, whose positive pairs are
             neighbours in a batch; 0 leaves it out, 1 is published.
         temperature: of that term; published 0.1, for KGBD 0.5.
@@ -61,6 +63,8 @@ class SGELA(RatedMethod):
         InputError: if a setting is impossible.
     """
 
+    orders: Tensor  # (N, T) in which the frames of each window are shown, where they are to sort
+
     def __init__(
         self,
         skeleton: str = "kinect20",
@@ -69,7 +73,7 @@ class SGELA(RatedMethod):
         hidden: int = 256,
         attention: Literal["locality", "basic"] = "locality",
         decoder_input: DecoderInput = "zeros",
-        target: Literal["reversed", "same"] = "reversed",
+        target: Literal["reversed", "same", "next", "sorted"] = "reversed",
         contrast_weight: float = 0.0,
         temperature: float = 0.1,
         start: Literal["random", "published"] = "random",
@@ -84,6 +88,11 @@ class SGELA(RatedMethod):
             raise InputError(f"model.frames is {frames}; give 1 or more")
         if contrast_weight < 0:
             raise InputError(f"model.contrast_weight is {contrast_weight}; give 0 or more")
+        if target == "next" and decoder_input == "shifted_target":
+            raise InputError(
+                "model.decoder_input shifted_target feeds what is to be drawn, which with "
+                "model.target next nobody knows in tests; give zeros or free"
+            )
         super().__init__(
             optimizer,
             learning_rate,
@@ -106,6 +115,7 @@ class SGELA(RatedMethod):
             self.head = ContextProjection(len(AXES), frames, hidden, how)
         self.loss = GaitEncodingLoss(frames, attention)
         self.contrast = NeighbourContrast(temperature)
+        self.register_buffer("orders", torch.zeros(0, frames, dtype=torch.int64), persistent=False)
 
     def setup(self, stage: str) -> None:
         """See :class:`GaitMethod`; look at what the data are.
@@ -124,23 +134,53 @@ class SGELA(RatedMethod):
                 f"this SGELA takes windows of {self.frames} frames, data.frames is {data.frames}; "
                 f"give data.frames {self.frames}, or train one with model.frames {data.frames}"
             )
+        if data is not None and self.target == "next" and stage in ("fit", "validate"):
+            self._refuse_no_next(data)
+        if data is not None and self.target == "sorted" and stage == "fit":
+            seeded = torch.Generator().manual_seed(torch.initial_seed() % 2**32)
+            self.orders = torch.rand(len(data.sequences), self.frames, generator=seeded).argsort()
         super().setup(stage)
+
+    def _refuse_no_next(self, data: Any) -> None:
+        if data.following == "none":
+            raise InputError(
+                "model.target next draws the window that follows, data.following none shows none; "
+                "give data.following recording, or row as published"
+            )
+        if data.validation != "none":
+            raise InputError(
+                "model.target next has no loss of validation windows, for which no next one is "
+                "shown; give data.validation none"
+            )
 
     def forward(self, frames: Tensor) -> Tensor:
         """Joints (B, T, V, 3) to gait encodings (B, 3 T H)."""
         return self.encode(frames).of_sequences
 
-    def encode(self, frames: Tensor) -> GaitEncoding:
-        """All that the network makes of joints (B, T, V, 3)."""
-        encoding: GaitEncoding = self.backbone(frames, self._target(frames))
+    def encode(self, frames: Tensor, target: Tensor | None = None) -> GaitEncoding:
+        """All that the network makes of joints (B, T, V, 3), and of what it shall draw of them."""
+        target = self._target(frames) if target is None else target
+        encoding: GaitEncoding = self.backbone(frames, target)
         return encoding
 
+    def attention_maps(self, frames: Tensor) -> dict[str, Tensor]:
+        """Weight of each encoded frame at each decoder step, (B, T, T), by axis."""
+        return dict(zip(AXES, self.encode(frames).alignments, strict=True))
+
     def _target(self, frames: Tensor) -> Tensor:
+        """What shall be drawn of frames in their order."""
         return frames.flip(1) if self.target == "reversed" else frames
 
-    def losses(self, encoding: GaitEncoding, frames: Tensor) -> dict[str, Tensor]:
+    def task(self, batch: GaitBatch) -> tuple[Tensor, Tensor]:
+        """Joints that are shown in training and those that shall be drawn, (B, T, V, 3) each."""
+        frames = batch.frames
+        if self.target == "sorted":
+            order = self.orders[batch.row, :, None, None]
+            return frames.take_along_dim(order, dim=1), frames
+        return frames, self._target(frames) if batch.target is None else batch.target
+
+    def losses(self, encoding: GaitEncoding, target: Tensor) -> dict[str, Tensor]:
         """Terms of the loss by name, sums over the batch; of the reconstruction one an axis."""
-        target = self._target(frames)
         error, astray = self.loss(encoding.outputs, target, encoding.alignments)
         terms = {f"reconstruction_{axis}": value for axis, value in zip(AXES, error, strict=True)}
         if self.loss.attention == "locality":
@@ -152,7 +192,8 @@ class SGELA(RatedMethod):
 
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Sum of the terms, with the L2 term left to the optimiser."""
-        terms = self.losses(self.encode(batch.frames), batch.frames)
+        frames, target = self.task(batch)
+        terms = self.losses(self.encode(frames, target), target)
         size = len(batch.row)
         for name, value in terms.items():
             mean = value if name == "contrast" else value / size
@@ -168,7 +209,7 @@ class SGELA(RatedMethod):
         """The encoding and its rows; logs the reconstruction of a window as the loss."""
         encoding = self.encode(batch.frames)
         size = len(batch.row)
-        terms = self.losses(encoding, batch.frames)
+        terms = self.losses(encoding, self._target(batch.frames))
         error = torch.stack([terms[f"reconstruction_{axis}"] for axis in AXES]).sum() / size
         self.log("val/loss", error, prog_bar=True, batch_size=size, sync_dist=True)
         return {"embedding": encoding.of_sequences, "row": batch.row}

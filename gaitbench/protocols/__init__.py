@@ -7,7 +7,7 @@ from gaitbench.protocols.closed_set import (
     evaluate_closed_set,
 )
 from gaitbench.protocols.distances import Distance
-from gaitbench.protocols.protocol import Protocol, Selection, evaluate
+from gaitbench.protocols.protocol import Protocol, Selection, evaluate, unmet
 from gaitbench.protocols.results import AttributeEvaluation, Evaluation, write_metrics
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "evaluate",
     "evaluate_attributes",
     "evaluate_closed_set",
+    "unmet",
     "write_metrics",
 ]

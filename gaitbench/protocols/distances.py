@@ -15,13 +15,18 @@ Distance = Literal["euclidean", "l1", "cosine"]
 BLOCK_ELEMENTS = 1 << 20
 # Rows that are prepared at a time: 512 x 384 in float64 is 1.5 MB.
 ROWS = 512
-# Pairs measured again at a time: few calls, and rows that stay in the cache.
-PAIRS = 1024
+# Values of the pairs measured again at a time: few calls, and rows that stay in the cache.
+PAIR_VALUES = 1 << 18
 
 
 def pieces(rows: Tensor, size: int) -> list[Tensor]:
     """Cut into pieces of ``size`` rows."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def pairs_at_once(points: Tensor) -> int:
+    """How many pairs of such points (N, D) are measured in one go."""
+    return max(1, PAIR_VALUES // max(1, points.shape[1]))
 
 
 def unit_length(embeddings: Tensor) -> Tensor:
@@ -46,13 +51,20 @@ def pair_distances(points: Tensor, left: Tensor, right: Tensor, distance: Distan
     Returns:
         float64 of the shape of ``left``; exactly symmetric, and zero for equal rows.
     """
-    parts = []
-    ends = (pieces(rows.reshape(-1), PAIRS) for rows in (left, right))
-    for a, b in zip(*ends, strict=True):
-        difference = points.index_select(0, a).double()
-        difference -= points.index_select(0, b).double()
-        parts.append(difference.abs_().sum(1) if distance == "l1" else difference.square_().sum(1))
-    return torch.cat(parts).view(left.shape) if parts else points.new_zeros(left.shape).double()
+    a, b = left.reshape(-1), right.reshape(-1)
+    found = torch.empty(a.shape, dtype=torch.float64, device=points.device)
+    step = min(pairs_at_once(points), len(a))
+    # used again and again, as fresh pages cost more than arithmetic
+    taken = points.new_empty(step, points.shape[1])
+    difference = torch.empty_like(taken, dtype=torch.float64)
+    for start in range(0, len(a), step or 1):
+        rows = a[start : start + step], b[start : start + step]
+        some, values = taken[: len(rows[0])], difference[: len(rows[0])]
+        values.copy_(torch.index_select(points, 0, rows[0], out=some))
+        values -= torch.index_select(points, 0, rows[1], out=some)
+        values = values.abs_() if distance == "l1" else values.square_()
+        torch.sum(values, 1, out=found[start : start + step])
+    return found.view(left.shape)
 
 
 @contextmanager

@@ -39,6 +39,12 @@ Selection = Mapping[str, Collection[Any]]
 KEY = ("subject", "condition", "number", "view")
 """Columns that name a sequence."""
 
+WINDOW = ("recording", "first_frame")
+"""Columns that tell the windows of a sequence apart, where a table has both."""
+
+GENUINE_AT_ONCE = 1 << 22
+"""Genuine pairs of the probes that are ranked at a time; each takes some 80 bytes."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -118,8 +124,9 @@ def evaluate(
     """Judge embeddings by a protocol.
 
     Ranks are exact for float32 points and float64 distances; at exactly equal distances the item
-    that comes first by subject, condition, number and view is the nearer one. The order of the
-    rows has no influence, other than which of repeated sequences is the last.
+    that comes first by subject, condition, number and view (and, of windows, by recording and first
+    frame) is the nearer one. The order of the rows has no influence, other than which of repeated
+    sequences is the last.
 
     Args:
         embeddings: (N, D), one a sequence; computed with as float32.
@@ -150,6 +157,8 @@ def evaluate(
             f"expected embeddings (N, D) beside {len(sequences)} sequences, got "
             f"shape {tuple(values.shape)}"
         )
+    if lack := unmet(sequences, protocol):
+        raise InputError(lack)
     table, order, notes = _ordered(sequences, protocol)
     values = values[torch.from_numpy(order)]
     # The sum is finite only if all are; what overflows is looked at one by one.
@@ -162,14 +171,6 @@ def evaluate(
         )
     in_gallery = _select(table.rows, protocol.gallery, protocol.id)
     in_sets = {n: _select(table.rows, s, protocol.id) for n, s in protocol.probes.items()}
-    _require(in_gallery, "gallery", [protocol.gallery], table.rows, protocol)
-    _require(
-        np.any(list(in_sets.values()), axis=0),
-        "probe",
-        list(protocol.probes.values()),
-        table.rows,
-        protocol,
-    )
     notes += _absences(table, in_gallery, in_sets)
 
     points = (unit_length(values) if protocol.normalize or chosen == "cosine" else values).to(
@@ -187,7 +188,8 @@ def evaluate(
             continue
         parts: list[Trials] = []
         counts: list[Floats] = []
-        for view, probes, gallery in _cells(protocol, table, in_gallery, in_set):
+        cells = _cells(protocol, table, in_gallery, in_set)
+        for view, probes, gallery in cells if rerank else _in_pieces(cells, table.subjects):
             left = torch.from_numpy(probes).to(device)
             right = torch.from_numpy(gallery).to(device)
             genuine = find_genuine(subjects, left, right)
@@ -282,17 +284,9 @@ def _ordered(
     sequences: pd.DataFrame, protocol: Protocol
 ) -> tuple[_Table, NDArray[np.int64], list[str]]:
     """Order the sequences by their key and drop repeated ones where the protocol does."""
-    wanted = {"subject", *protocol.gallery, *(c for s in protocol.probes.values() for c in s)}
-    if protocol.gallery_views == "each" or protocol.exclude_same_view:
-        wanted.add("view")
-    missing = sorted(wanted - set(sequences.columns))
-    if missing:
-        raise InputError(
-            f"{protocol.id} needs the column(s) {', '.join(missing)}, but the table of sequences "
-            f"has only {', '.join(map(str, sequences.columns))}."
-        )
     codes = {}
-    for column in KEY:
+    windows = WINDOW if {*WINDOW} <= {*sequences.columns} else ()
+    for column in (*KEY, *windows):
         if column in sequences:
             cells = sequences[column]
             if cells.isna().any():
@@ -302,7 +296,10 @@ def _ordered(
                     "row; fill it in or leave the row out."
                 )
             plain = cells.to_numpy()
-            plain = plain.astype(np.int64) if column in ("number", "view") else plain.astype(str)
+            if column in ("number", "view", "first_frame"):
+                plain = plain.astype(np.int64)
+            elif plain.dtype.kind not in "iu":
+                plain = plain.astype(str)
             codes[column] = np.unique(plain, return_inverse=True)[1]
     order = np.lexsort(list(codes.values())[::-1])
     keys = np.stack(list(codes.values()), 1)[order]
@@ -332,25 +329,34 @@ def _select(rows: pd.DataFrame, selection: Selection, name: str) -> NDArray[np.b
     return chosen
 
 
-def _require(
-    chosen: NDArray[np.bool_],
-    role: str,
-    selections: list[Selection],
-    rows: pd.DataFrame,
-    protocol: Protocol,
-) -> None:
-    if chosen.any():
-        return
-    wants = " or ".join(
-        " and ".join(f"{column} {_some(list(allowed))}" for column, allowed in selection.items())
-        for selection in selections
-    )
-    columns = dict.fromkeys(column for selection in selections for column in selection)
-    holds = ", ".join(f"{c} {_some(sorted(rows[c].unique().tolist()))}" for c in columns)
-    raise InputError(
-        f"{protocol.id} wants {role} sequences with {wants}, but none of the {len(rows)} sequences "
-        f"is one (they hold {holds or 'nothing'}); choose another protocol or other sequences."
-    )
+def unmet(sequences: pd.DataFrame, protocol: Protocol) -> str:
+    """What a protocol wants of a table that it does not hold, a sentence; empty if all is there."""
+    wanted = {"subject", *protocol.gallery, *(c for s in protocol.probes.values() for c in s)}
+    if protocol.gallery_views == "each" or protocol.exclude_same_view:
+        wanted.add("view")
+    if missing := sorted(wanted - {*sequences.columns}):
+        return (
+            f"{protocol.id} needs the column(s) {', '.join(missing)}, but the table of sequences "
+            f"has only {', '.join(map(str, sequences.columns))}."
+        )
+    for role, selections in (
+        ("gallery", [protocol.gallery]),
+        ("probe", list(protocol.probes.values())),
+    ):
+        if any(_select(sequences, chosen, protocol.id).any() for chosen in selections):
+            continue
+        wants = " or ".join(
+            " and ".join(f"{column} {_some(list(allowed))}" for column, allowed in chosen.items())
+            for chosen in selections
+        )
+        columns = dict.fromkeys(column for chosen in selections for column in chosen)
+        holds = ", ".join(f"{c} {_some(sorted(sequences[c].unique().tolist()))}" for c in columns)
+        return (
+            f"{protocol.id} wants {role} sequences with {wants}, but none of the {len(sequences)} "
+            f"sequences is one (they hold {holds or 'nothing'}); choose another protocol or other "
+            "sequences."
+        )
+    return ""
 
 
 def _some(values: list[Any]) -> str:
@@ -377,6 +383,16 @@ def _cells(
                 yield -1, np.flatnonzero(probes & (table.views == view)), np.flatnonzero(others)
     else:
         yield -1, np.flatnonzero(probes), np.flatnonzero(gallery)
+
+
+def _in_pieces(
+    cells: Iterable[tuple[int, Integers, Integers]], subjects: Integers
+) -> Iterator[tuple[int, Integers, Integers]]:
+    """The same, with no more probes at a time than memory holds the genuine items of."""
+    for view, probes, gallery in cells:
+        step = max(1, GENUINE_AT_ONCE // int(np.bincount(subjects[gallery]).max()))
+        for start in range(0, len(probes), step):
+            yield view, probes[start : start + step], gallery
 
 
 def _figures(trials: Trials, bootstrap: int, seed: int) -> Figures:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gaitbench.protocols.crowds import CrowdScreen
 from gaitbench.protocols.distances import (
     BLOCK_ELEMENTS,
     Distance,
@@ -28,15 +29,19 @@ from gaitbench.protocols.screens import (
     multiplies_bytes,
 )
 
-# Scores of one byte are read once only, so that their blocks may be larger by this.
-BYTE_BLOCK_FACTOR = 8
+# Scores of one byte, and those that are looked up, are read once only, so that their blocks may be
+# larger by this.
+READ_ONCE = {torch.uint8: 8, torch.float64: 8}
 # A row with a larger share of doubtful items is cheaper to screen again in the next precision,
 # or, after the last, to sort.
-DOUBTS = {torch.uint8: 1 / 64, torch.bfloat16: 1 / 24, torch.float32: 1 / 8}
+DOUBTS = {torch.uint8: 1 / 64, torch.bfloat16: 1 / 24, torch.float32: 1 / 8, torch.float64: 1 / 8}
+SCREENS = {torch.uint8: ByteScreen, torch.float64: CrowdScreen}  # all others are :class:`Screen`
 # Multiplications below which a second, coarser screen costs more than it saves.
 COARSE_WORK = 1 << 31
 # The screen in bytes multiplies once for each genuine item of a probe, up to this many.
 BYTE_ITEMS = 4
+# From so many genuine items of a probe on it is cheaper to look scores up among theirs.
+CROWD = 48
 # Equal rows are looked for among all when there may be this many times fewer distinct ones.
 REPEATS = 8
 
@@ -106,6 +111,8 @@ class Ranker:
     def _choose(self, pairs: int, genuine: Genuine) -> tuple[torch.dtype, ...]:
         """Precisions worth screening with: the coarse ones where the processor multiplies them."""
         dim = self.points.shape[1]
+        if genuine.items.shape[1] >= CROWD:
+            return (torch.float64,)
         if self.points.device.type != "cpu" or self.distance == "l1" or pairs * dim < COARSE_WORK:
             return (torch.float32,)
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
@@ -118,14 +125,14 @@ class Ranker:
     ) -> tuple[Tensor, Tensor]:
         """Screen in one precision; as :meth:`Screen.count`, but block by block."""
         if dtype not in self._screens:
-            kind = ByteScreen if dtype == torch.uint8 else Screen
+            kind = SCREENS.get(dtype, Screen)
             self._screens[dtype] = kind(self.points, self.distance, dtype)
         screen = self._screens[dtype]
         right = screen.items(gallery, self.width)
         width = min(len(gallery) + -len(gallery) % WORD, self.width)
-        size = self.block // max(1, width)
+        size = self.block * READ_ONCE.get(dtype, 1) // max(1, width)
         if dtype == torch.uint8:
-            size = size * BYTE_BLOCK_FACTOR // max(1, genuine.items.shape[1])
+            size //= max(1, genuine.items.shape[1])
         limit = int(width * DOUBTS[dtype]) + 1 if self.doubts is None else self.doubts
         before = torch.zeros_like(genuine.items)
         undecided = torch.ones_like(genuine.valid[:, 0])

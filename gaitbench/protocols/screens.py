@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from gaitbench.protocols.distances import (
-    PAIRS,
     ROWS,
     Distance,
     Genuine,
     pair_distances,
+    pairs_at_once,
     pieces,
 )
 
@@ -47,11 +47,13 @@ def _nearer(
     sure = torch.zeros_like(earlier)
     first = torch.zeros_like(earlier)
     if distance != "l1" and len(own):
-        parts = []
-        for a, b in zip(*(pieces(rows, PAIRS) for rows in pairs), strict=True):
+        rough = points.new_empty(own.shape)
+        step = pairs_at_once(points)
+        for start in range(0, len(own), step):
+            a, b = (rows[start : start + step] for rows in pairs)
             difference = points.index_select(0, a).sub_(points.index_select(0, b))
-            parts.append(torch.linalg.vecdot(difference, difference))
-        rough = torch.cat(parts).double()
+            rough[start : start + step] = torch.linalg.vecdot(difference, difference)
+        rough = rough.double()
         slack = (points.shape[1] + 8) * 2.0**-23
         first = rough * (1 + slack) < own
         sure = (first | (rough * (1 - slack) > own)) & (rough > 1e-30) & (rough < 1e38)

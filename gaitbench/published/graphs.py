@@ -17,10 +17,10 @@ from torch import Tensor
 from gaitbench.backbones.resgcn import MAIN_WIDTHS, REDUCTIONS, STRUCTURES
 from gaitbench.errors import InputError
 from gaitbench.published.network import Published, weights_in
-from gaitbench.skeleton import COCO17, SKELETONS, Skeleton
+from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
 
-LAYOUTS = {layout.num_joints: layout for layout in SKELETONS.values()}
-"""Joint layouts by their number of joints; the files do not name theirs."""
+LAYOUTS = {layout.num_joints: layout for layout in (COCO17, OPENPOSE18)}
+"""Published layouts by their number of joints; the files do not name theirs."""
 OPTIONS = {
     "learning_rate": "learning_rate",
     "weight_decay": "weight_decay",

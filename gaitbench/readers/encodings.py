@@ -1,5 +1,6 @@
 """Reader of gait encodings that ``predict`` has written: a file of numbers and a table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
+
+Encodings = NDArray[np.float32]
 
 AXES = 3
 COLUMNS = ("subject", "condition", "number", "view", "frames")
@@ -50,19 +53,48 @@ class EncodingShape(NamedTuple):
         return cls(*map(int, parts))
 
 
-def read_encodings(path: Path) -> tuple[NDArray[np.float32], pd.DataFrame]:
+def predictions_in(path: Path) -> Path:
+    """The folder of predictions: that itself, or the one in the folder of a run."""
+    return path / "predictions" if (path / "predictions").is_dir() else path
+
+
+def read_encodings(paths: Sequence[Path]) -> tuple[tuple[Encodings, ...], pd.DataFrame]:
     """Map the encodings of windows, and read the table that describes them.
 
     Args:
-        path: a folder that ``predict`` has written, or that of its run.
+        paths: folders that ``predict`` has written, or those of its runs: several where several
+            networks have encoded the same windows.
 
     Returns:
-        (N, A, T, H), left on the disk, and N table rows with ``length`` T and ``start``.
+        (N, A, T, H) of each, left on the disk, and N table rows with ``length`` T and ``start``.
 
     Raises:
-        InputError: if a file is missing or damaged, or they do not fit each other.
+        InputError: if there is none, a file is missing or damaged, or they do not fit each other.
     """
-    folder = path / "predictions" if (path / "predictions").is_dir() else path
+    if not paths:
+        raise InputError(
+            "data.path names no folder; name one that `predict` with SGELA has written"
+        )
+    read = [_read(path) for path in paths]
+    first, table = read[0]
+    for path, (values, other) in zip(paths[1:], read[1:], strict=True):
+        if len(other) != len(table):
+            what = f"the number of windows, {len(other)} and {len(table)}"
+        elif list(other) != list(table) or values.shape[2] != first.shape[2]:
+            what = "columns or lengths of windows"
+        elif not (same := (other == table).all(axis=1)).all():
+            what = f"the window of row {int(same.to_numpy().argmin())}"
+        else:
+            continue
+        raise InputError(
+            f"{path} and {paths[0]} differ in {what}, and encodings side by side must be of the "
+            "same windows; predict both from the same data"
+        )
+    return tuple(values for values, _ in read), table
+
+
+def _read(path: Path) -> tuple[Encodings, pd.DataFrame]:
+    folder = predictions_in(path)
     values, table = _mapped(folder / EMBEDDINGS), _table(folder / SEQUENCES)
     if values.ndim != 2 or len(values) != len(table):
         raise InputError(
@@ -81,7 +113,7 @@ def read_encodings(path: Path) -> tuple[NDArray[np.float32], pd.DataFrame]:
     return values.reshape(len(values), AXES, steps, -1), table
 
 
-def refuse_not_finite(values: NDArray[np.float32], path: Path) -> None:
+def refuse_not_finite(values: Encodings, path: Path) -> None:
     """Stop at encodings that nothing can be learned from.
 
     Raises:
@@ -97,7 +129,7 @@ def refuse_not_finite(values: NDArray[np.float32], path: Path) -> None:
             )
 
 
-def _mapped(path: Path) -> NDArray[np.float32]:
+def _mapped(path: Path) -> Encodings:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

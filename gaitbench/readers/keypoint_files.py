@@ -105,12 +105,12 @@ def read_people(path: Path) -> People:
     try:
         content = path.read_bytes()
         if content.startswith(b"\x93NUMPY"):
-            return _arrays({"": _numpy(content)})
+            return _arrays({"": numpy_content(content)})
         if content.startswith(b"PK"):
-            return _arrays(_numpy(content))
+            return _arrays(numpy_content(content))
         if path.name.lower().endswith((".npy", ".npz")):
             raise ValueError("is no numpy file" if content else "is an empty file")
-        content = _unpacked(content)
+        content = unpacked(content)
         if path.suffix.lower() == ".json" or content.lstrip()[:1] in (b"{", b"["):
             return _from_json(_parsed(content))
         return _from_table(content)
@@ -151,7 +151,12 @@ def places(names: Sequence[str]) -> list[tuple[str, int]]:
     return [(folders[name], ranks[name]) for name in names]
 
 
-def _unpacked(content: bytes) -> bytes:
+def unpacked(content: bytes) -> bytes:
+    """A file's content without gzip and byte-order mark.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     if not content.startswith(b"\x1f\x8b"):
         return content.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -390,8 +395,12 @@ def _people(
 # numpy
 
 
-def _numpy(content: bytes) -> Any:
-    """The array of an .npy, or all arrays of an .npz by name."""
+def numpy_content(content: bytes) -> Any:
+    """The array of an .npy, or all arrays of an .npz by name.
+
+    Raises:
+        ValueError: if it is damaged, or would have to be unpickled.
+    """
     try:
         read = np.load(io.BytesIO(content), allow_pickle=False)
         return dict(read) if isinstance(read, np.lib.npyio.NpzFile) else read
@@ -464,19 +473,24 @@ def _from_table(content: bytes) -> People:
     if not content.strip():
         raise ValueError("is an empty file")
     header, _, rows = content.partition(b"\n")
-    labels, joints, columns = _columns(_row(header))
+    labels, joints, columns = _columns(
+        first_row(header, f"is neither JSON nor a table, expected {FORMATS}")
+    )
     if not rows.strip():
         raise ValueError("has no row below its header")
     kinds = {labels[what]: pa.int64() if what == "frame" else pa.string() for what in labels}
     kinds |= dict.fromkeys(columns, pa.float32())
+    checks = dict.fromkeys(columns, FINITE)
+    if "frame" in labels:
+        checks[labels["frame"]] = WHOLE
     options = arrow.ConvertOptions(include_columns=list(kinds), column_types=kinds, null_values=[])
     try:
         table = arrow.read_csv(io.BytesIO(content), convert_options=options)
     except pa.ArrowException as error:
-        raise ValueError(_table_fault(content, labels, columns, str(error))) from error
+        raise ValueError(table_fault(content, checks, str(error))) from error
     poses = np.stack([table[name].to_numpy() for name in columns], axis=1)
     if not np.isfinite(poses).all():
-        raise ValueError(_table_fault(content, labels, columns, "a number is not finite"))
+        raise ValueError(table_fault(content, checks, "a number is not finite"))
     cut, skeleton = _cut(poses.reshape(len(poses), -1, 3), joints, "row")
     video, frame = [""] * len(poses), [0] * len(poses)
     if "image" in labels:
@@ -489,11 +503,16 @@ def _from_table(content: bytes) -> People:
     return _people(video, frame, track, cut, skeleton)
 
 
-def _row(line: bytes) -> list[str]:
+def first_row(line: bytes, otherwise: str) -> list[str]:
+    """Names of a table's columns.
+
+    Raises:
+        ValueError: saying ``otherwise``, if it is no table.
+    """
     try:
         return next(csv.reader([line.decode().strip("\r\n")]), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"is neither JSON nor a table, expected {FORMATS}") from error
+        raise ValueError(otherwise) from error
 
 
 def _columns(header: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
@@ -528,13 +547,33 @@ def _columns(header: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
     )
 
 
-def _table_fault(
-    content: bytes, labels: Mapping[str, str], columns: Sequence[str], otherwise: str
-) -> str:
-    """What is wrong with the first faulty line, found by looking at each."""
-    checks: dict[str, Callable[[str], bool]] = dict.fromkeys(columns, _is_number)
-    if "frame" in labels:
-        checks[labels["frame"]] = lambda field: bool(re.fullmatch("[+-]?[0-9]{1,18}", field))
+class Expected(NamedTuple):
+    """What fields of a column hold, in words, and whether a field is that."""
+
+    what: str
+    holds: Callable[[str], bool]
+
+
+def is_number(field: str) -> bool:
+    """Whether it is a finite number."""
+    try:
+        return abs(float(field)) <= FLOAT32_MAX
+    except ValueError:
+        return False
+
+
+FINITE = Expected("a finite number", is_number)
+WHOLE = Expected("a whole number", lambda field: bool(re.fullmatch("[+-]?[0-9]{1,18}", field)))
+
+
+def table_fault(content: bytes, checks: Mapping[str, Expected], otherwise: str) -> str:
+    """What is wrong with the first faulty line, found by looking at each.
+
+    Args:
+        content: of the table.
+        checks: column -> what it holds.
+        otherwise: what is wrong if nothing is found.
+    """
     rows = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""))
     header = next(rows)
     indices = {name: header.index(name) for name in checks}
@@ -542,16 +581,9 @@ def _table_fault(
         if row and len(row) != len(header):
             return f"line {rows.line_num} has {len(row)} values, line 1 has {len(header)}"
         for name, index in indices.items() if row else ():
-            if not checks[name](row[index]):
+            if not checks[name].holds(row[index]):
                 return (
-                    f"line {rows.line_num}: {name} is {row[index][:60]!r}, expected a "
-                    f"{'finite' if name in columns else 'whole'} number"
+                    f"line {rows.line_num}: {name} is {row[index][:60]!r}, expected "
+                    f"{checks[name].what}"
                 )
     return f"cannot be parsed ({otherwise})"
-
-
-def _is_number(field: str) -> bool:
-    try:
-        return abs(float(field)) <= FLOAT32_MAX
-    except ValueError:
-        return False

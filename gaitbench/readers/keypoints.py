@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ __all__ = [
     "read_sequence_labels",
 ]
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised by one whenever :func:`read_keypoints` makes another store of the same files."""
 
 LABELS = "labels.csv"
@@ -49,16 +49,17 @@ logger = logging.getLogger(__name__)
 
 
 class Label(NamedTuple):
-    """Whose walk a sequence is, and how it was taken."""
+    """Whose walk a sequence is, how it was taken, and what the person is for."""
 
     subject: str
     condition: str = "walk"
     number: int = 0
     view: int = 0
+    split: str = ""
 
 
-class _Video(NamedTuple):
-    """Files that make up one video, if each of them turns out to be a frame."""
+class Video(NamedTuple):
+    """Files that make up one video; several if each of them turns out to be a frame."""
 
     name: str
     files: tuple[str, ...]  # below the source's folder
@@ -108,7 +109,7 @@ def keypoint_fingerprint(path: Path, labels: Path | None, **settings: object) ->
         InputError: if there are no files.
     """
     folder, videos = _videos(path)
-    states = [_state(folder, video) for video in videos]
+    states = [state_of(folder, video) for video in videos]
     return fingerprint([] if labels is None else [labels], files=states, **settings)
 
 
@@ -129,11 +130,11 @@ def read_keypoints(
 
     Frames are (V, 3) float32 in that layout: x and y as published, confidence; frames without the
     person are skipped. Sequences stand in the order of files, a folder's files before its folders.
-    Beside the columns of every store the table has ``sequence`` (the name), ``followed`` (there
-    were no tracks), ``first_frame`` and ``last_frame`` (numbers in the video), ``missing`` (frames
-    between those two without the person), ``empty_joints`` (share of joints whose confidence is
-    zero), ``several`` and ``not_first`` (frames that list several people, and those whose chosen
-    person is not listed first; 0 for tracks).
+    Beside the columns of every store the table has ``split`` (as labelled), ``sequence`` (the
+    name), ``followed`` (there were no tracks), ``first_frame`` and ``last_frame`` (numbers in the
+    video), ``missing`` (frames between those two without the person), ``empty_joints`` (share of
+    joints whose confidence is zero), ``several`` and ``not_first`` (frames that list several
+    people, and those whose chosen person is not listed first; 0 for tracks).
 
     Args:
         path: a file, or a folder whose folders are searched too.
@@ -152,8 +153,16 @@ def read_keypoints(
     folder, videos = _videos(path)
     said = "" if labels is None else hashlib.sha256(labels.read_bytes()).hexdigest()
     source = _Source(folder.resolve(), Path(path).is_file(), person, skeleton.name, labels, said)
-    parts = list(_parts(source, videos))
+    parts = list(in_parts(source.folder, (READER_VERSION, *source), videos))
     read_in_parts(writer, keep, parts, partial(_read_part, source), f"reading {path}")
+
+
+def find_labels(path: Path, named: str | None) -> Path | None:
+    """The table of labels of a file or folder: the one that is named, or the one beside."""
+    if named:
+        return Path(named)
+    beside = (path if path.is_dir() else path.parent) / LABELS
+    return beside if beside.is_file() else None
 
 
 def read_sequence_labels(path: Path) -> dict[str, Label]:
@@ -161,7 +170,8 @@ def read_sequence_labels(path: Path) -> dict[str, Label]:
 
     Args:
         path: a CSV with a column ``sequence`` and any of ``subject``, ``condition``, ``number`` and
-            ``view`` (whole numbers); what it does not tell is as for a sequence without a label.
+            ``view`` (whole numbers) and ``split``; what it does not tell is as for a sequence
+            without a label.
 
     Raises:
         InputError: naming line and column, if it is not as expected.
@@ -185,20 +195,42 @@ def read_sequence_labels(path: Path) -> dict[str, Label]:
         given = {column: value for column, value in zip(told, fields, strict=True) if value}
         if name in labels:
             raise InputError(f"{path} line {line}: sequence {name!r} comes twice; remove one line")
-        for column in {"number", "view"} & given.keys():
-            if not re.fullmatch("-?[0-9]{1,9}", given[column]):
-                raise InputError(
-                    f"{path} line {line}: {column} is {given[column][:60]!r}, expected a whole "
-                    "number; mend the line"
-                )
-        numbers = {
-            column: int(given.pop(column)) for column in ("number", "view") if column in given
-        }
-        labels[name] = _named(name)._replace(**given, **numbers)  # type: ignore[arg-type]
+        try:
+            labels[name] = label_of(name, given)
+        except ValueError as error:
+            raise InputError(f"{path} line {line}: {error}; mend the line") from error
     return labels
 
 
-def _videos(path: Path) -> tuple[Path, list[_Video]]:
+def label_of(name: str, given: Mapping[str, str]) -> Label:
+    """The label of a sequence.
+
+    Args:
+        name: the sequence's, which tells what is not given if it is like ``001-nm-01-090``.
+        given: field of the label -> what it is.
+
+    Raises:
+        ValueError: naming the field, if number or view is no whole number.
+    """
+    match = NAMED.fullmatch(name)
+    label = Label(match[1], match[2], int(match[3]), int(match[4])) if match else Label(name)
+    for field in given:
+        if field in ("number", "view") and not re.fullmatch("-?[0-9]{1,9}", given[field]):
+            raise ValueError(f"{field} is {given[field][:60]!r}, expected a whole number")
+    kinds = {field: type(value) for field, value in label._asdict().items()}
+    return label._replace(**{field: kinds[field](value) for field, value in given.items()})
+
+
+def label_columns(labels: Sequence[Label]) -> dict[str, NDArray[Any]]:
+    """Labels as columns of a store's table."""
+    kinds = {name: type(value) for name, value in Label("")._asdict().items()}
+    return {
+        name: np.array([getattr(label, name) for label in labels], np.dtype(kind))
+        for name, kind in kinds.items()
+    }
+
+
+def _videos(path: Path) -> tuple[Path, list[Video]]:
     """The folder of the files, and the files by video, in the order of their names.
 
     Raises:
@@ -206,24 +238,24 @@ def _videos(path: Path) -> tuple[Path, list[_Video]]:
     """
     path = Path(path)
     if path.is_file():
-        return path.parent, [_Video(_stem(path.name), (path.name,))]
+        return path.parent, [Video(stem(path.name), (path.name,))]
     if not path.is_dir():
         raise InputError(f"{path} does not exist; name a file of keypoints or a folder of them")
     groups: dict[tuple[str, bool], list[str]] = {}
     others = []
-    for file in _files(path):
+    for file in files_below(path):
         if not file.lower().endswith(ENDINGS):
             others.append(file)
             continue
         name, number = place(file)
         is_numbered = number is not None and file.lower().endswith(".json")
-        groups.setdefault((name, True) if is_numbered else (_stem(file), False), []).append(file)
-    videos: dict[str, _Video] = {}
+        groups.setdefault((name, True) if is_numbered else (stem(file), False), []).append(file)
+    videos: dict[str, Video] = {}
     for (name, _), files in groups.items():
         if len(files) > 1 and _is_frame(path / files[0], os.stat(path / files[0])):
-            found = [_Video(name or path.resolve().name, tuple(files))]
+            found = [Video(name or path.resolve().name, tuple(files))]
         else:  # numbered videos, or one file each
-            found = [_Video(_stem(file), (file,)) for file in files]
+            found = [Video(stem(file), (file,)) for file in files]
         for video in found:
             if video.name in videos:
                 raise InputError(
@@ -246,7 +278,7 @@ def _is_frame(file: Path, state: os.stat_result) -> bool:
     return read_people(file).is_frame
 
 
-def _files(folder: Path) -> Iterator[str]:
+def files_below(folder: Path) -> Iterator[str]:
     """Paths below a folder in the order of names; hidden ones and ``*labels.csv`` are left out."""
     try:
         for within, folders, files in os.walk(folder, onerror=_unreadable):
@@ -263,13 +295,13 @@ def _unreadable(error: OSError) -> None:
     raise error
 
 
-def _stem(file: str) -> str:
+def stem(file: str) -> str:
     """A file's path without what tells its format."""
     ending = max((e for e in ENDINGS if file.lower().endswith(e)), key=len, default="")
     return file[: len(file) - len(ending)] if ending else str(Path(file).with_suffix(""))
 
 
-def _state(folder: Path, video: _Video) -> list[object]:
+def state_of(folder: Path, video: Video) -> list[object]:
     state: list[object] = [video.name]
     for file in video.files:
         found = os.stat(folder / file)
@@ -277,22 +309,24 @@ def _state(folder: Path, video: _Video) -> list[object]:
     return state
 
 
-def _parts(source: _Source, videos: Sequence[_Video]) -> Iterator[tuple[str, list[_Video]]]:
-    """Mark and videos of each part; a mark tells one state of the files from another."""
-    part: list[_Video] = []
+def in_parts(
+    folder: Path, settings: Sequence[object], videos: Sequence[Video]
+) -> Iterator[tuple[str, list[Video]]]:
+    """Mark and videos of each part; a mark tells one state of files and settings from another."""
+    part: list[Video] = []
     files = size = 0
     for i, video in enumerate(videos):
         part.append(video)
         files += len(video.files)
-        size += sum(os.stat(source.folder / file).st_size for file in video.files)
+        size += sum(os.stat(folder / file).st_size for file in video.files)
         if size >= BYTES or files >= FILES or i == len(videos) - 1:
-            state = [_state(source.folder, video) for video in part]
-            text = json.dumps([READER_VERSION, list(map(str, source)), state]).encode()
+            state = [state_of(folder, video) for video in part]
+            text = json.dumps([list(map(str, settings)), state]).encode()
             yield hashlib.sha256(text, usedforsecurity=False).hexdigest()[:32], part
             part, files, size = [], 0, 0
 
 
-def _read_part(source: _Source, videos: Sequence[_Video]) -> Part:
+def _read_part(source: _Source, videos: Sequence[Video]) -> Part:
     """All sequences of some videos."""
     skeleton = get_skeleton(source.skeleton)
     found: list[People] = []
@@ -320,7 +354,7 @@ def _read_part(source: _Source, videos: Sequence[_Video]) -> Part:
     return _sequences(source, People(names, frame, track, poses, skeleton, False))
 
 
-def _named_in(source: _Source, video: _Video, file: str, people: People) -> People:
+def _named_in(source: _Source, video: Video, file: str, people: People) -> People:
     """People with the name of their video in the source, and the number of their frame in it."""
     if people.is_frame:
         number = place(file)[1] or 0
@@ -328,7 +362,7 @@ def _named_in(source: _Source, video: _Video, file: str, people: People) -> Peop
             video=np.full(len(people.frame), video.name, np.object_),
             frame=np.full(len(people.frame), number, np.int64),
         )
-    own = _stem(file)
+    own = stem(file)
     within = [
         name if source.is_file and name else f"{own}/{name}".strip("/") for name in people.video
     ]
@@ -367,16 +401,13 @@ def _sequences(source: _Source, people: People) -> Part:
         for v, t, i, cut in zip(video, track, piece, is_cut, strict=True)
     ]
     known = _labels(source.labels, source.said)
-    labels = [known.get(name) or _named(name) for name in names]
+    labels = [known.get(name) or label_of(name, {}) for name in names]
     ends = np.cumsum(length)
     head, tail = number[ends - length], number[ends - 1]
     empty = (frames[..., 2] == 0).mean(axis=1)
     columns = {
         "length": length,
-        "subject": np.array([label.subject for label in labels], np.str_),
-        "condition": np.array([label.condition for label in labels], np.str_),
-        "number": np.array([label.number for label in labels], np.int64),
-        "view": np.array([label.view for label in labels], np.int64),
+        **label_columns(labels),
         "sequence": np.array(names, np.str_),
         "followed": track == len(tracks),
         "first_frame": head,
@@ -425,13 +456,6 @@ def _trackless(
     lost[rows[0, 1:][(np.diff(rows) == 0).all(axis=0)]] = True
     trackless: NDArray[np.bool_] = lost[video]
     return trackless
-
-
-def _named(name: str) -> Label:
-    """What a sequence's name tells, as the tables of CASIA-B have it."""
-    if match := NAMED.fullmatch(name):
-        return Label(match[1], match[2], int(match[3]), int(match[4]))
-    return Label(name)
 
 
 @lru_cache(maxsize=1)

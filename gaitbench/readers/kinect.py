@@ -1,15 +1,15 @@
-"""Reader of the text files of BIWI RGBD-ID, IAS-Lab RGBD-ID and KGBD.
+"""Reader of the text files of BIWI RGBD-ID, IAS-Lab RGBD-ID, KGBD and KS20.
 
 The first two have a folder a recording with a file a frame, 20 or 40 lines of 14 values: one or two
 bodies of 20 joints. KGBD has a folder a person with a file a walk, 20 lines ``name;x;y;z`` a frame.
+KS20 has a folder a view with a file a frame of all takes, 25 lines of values, x, y, z behind the
+first.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -22,13 +22,12 @@ import orjson
 from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
-from gaitbench.files import written_whole
 from gaitbench.kinect import (
     BODIES,
     COLUMNS,
-    KGBD,
     KGBD_JOINTS,
     KGBD_ORDER,
+    KS20_VIEWS,
     POSITION,
     SKELETON_FILE,
     STATE,
@@ -37,9 +36,9 @@ from gaitbench.kinect import (
     KinectSet,
 )
 from gaitbench.parts import Part, read_in_parts
-from gaitbench.report import SKIPPED
-from gaitbench.skeleton import KINECT20
-from gaitbench.store import TABLE_FILE, StoreWriter, fingerprint
+from gaitbench.report import list_skipped
+from gaitbench.skeleton import KINECT20, KINECT25
+from gaitbench.store import StoreWriter, fingerprint
 
 Body = Literal["first", "tracked"]
 Gaps = Literal["join", "cut"]
@@ -49,17 +48,16 @@ Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 Usable = NDArray[np.bool_]
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised by one whenever :func:`read_kinect` makes another store of the same files."""
 
-JOINTS = KINECT20.num_joints
+JOINTS, POINTS = KINECT20.num_joints, KINECT25.num_joints
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 PERSON = re.compile("([0-9]{3})b?")
 KGBD_PERSON = re.compile("Person([0-9]{3})")
 WALK = re.compile(r"([0-9]{1,9})\.txt")
 FRAME = re.compile(r"([0-9]{3})b?_([0-9]{1,9})(?:-d)?_.*")
-
-logger = logging.getLogger(__name__)
+TAKE = re.compile(r"gc([0-9]{1,3})_body([0-9]{1,3})_([0-9]{1,18})(?![0-9]).*\.txt")
 
 
 class Recording(NamedTuple):
@@ -71,6 +69,8 @@ class Recording(NamedTuple):
         condition: part of the set it lies in.
         number: of the person's walk; 0 where there is one.
         clip: frames left out at the beginning and the end.
+        view: degrees; 0 where it is not known.
+        files: its frames, where the folder holds others, too.
     """
 
     path: str
@@ -78,6 +78,13 @@ class Recording(NamedTuple):
     condition: str
     number: int
     clip: tuple[int, int]
+    view: int = 0
+    files: tuple[str, ...] = ()
+
+    def named(self, root: Path) -> str:
+        """What it is called in messages."""
+        take = f"/gc{self.number}_body{int(self.subject)}" if self.files else ""
+        return os.path.relpath(self.path, root) + take
 
 
 class Options(NamedTuple):
@@ -124,9 +131,12 @@ def find_recordings(path: Path, data: KinectSet, clip: Clip = "published") -> li
     root, found = kinect_root(path, data), []
     for condition, part in data.parts.items():
         ends = data.clip[condition] if clip == "published" else (0, 0)
-        people = _people(root / part, KGBD_PERSON if data == KGBD else PERSON)
-        for subject, folder in people:
-            walks = _walks(folder) if data == KGBD else [(0, folder)]
+        if data.form == "takes":
+            found += _takes(root / part, ends, KS20_VIEWS[part])
+            continue
+        walked = data.form == "walks"
+        for subject, folder in _people(root / part, KGBD_PERSON if walked else PERSON):
+            walks = _walks(folder) if walked else [(0, folder)]
             found += [Recording(walk, subject, condition, n, ends) for n, walk in walks]
     return found
 
@@ -156,16 +166,18 @@ def read_kinect(
 ) -> None:
     """Read a set as published into a store, a row a recording.
 
-    Frames are ``(20, 3)`` float32: x, y, z in metres, y up, z away from the camera, in the order of
-    :data:`gaitbench.skeleton.KINECT20`. A frame of BIWI or IAS-Lab counts where a whole body is
-    tracked: no joint has state 0. Then the ends are clipped. Beside the columns of every store the
-    table has ``recording`` (from 0, in the order of :func:`find_recordings`), ``first_frame`` and
+    Frames are ``(V, 3)`` float32: x, y, z in metres, y up, z away from the camera, in the order of
+    the set's layout. A frame of BIWI or IAS-Lab counts where a whole body is tracked: no joint has
+    state 0, and some joint is not at zero. One of KS20, which tells no states, counts where some
+    joint is not at zero. Then the ends are clipped. Beside the columns of every store the table has
+    ``recording`` (from 0, in the order of :func:`find_recordings`), ``first_frame`` and
     ``last_frame`` (numbers in the recording), ``missing`` (frames between those two that do not
-    count or are not there), ``dropped`` and ``clipped`` (frames of the recording that do not count,
-    and that were clipped; on its first row), ``zero_joints`` (joints at no distance, z = 0, which
-    are kept), and, but for KGBD, ``several`` (frames with two whole bodies) and ``not_first``
-    (frames of which the second was taken). Recordings of which nothing is left are listed in
-    ``skipped.csv`` beside the store's files.
+    count or are not there), ``zero_joints`` (joints at no distance, z = 0, which are kept), and of
+    the recording, on its first row, ``dropped`` (frames that do not count), ``nobody`` (those of
+    them in which all joints are at zero) and ``clipped``. BIWI and IAS-Lab have ``several`` (frames
+    with two whole bodies) and ``not_first`` (frames of which the second was taken). In KGBD frames
+    whose joints are all at zero are kept, as published, and counted as ``zero_frames``. Recordings
+    of which nothing is left are listed in ``skipped.csv`` beside the store's files.
 
     Args:
         path: see :func:`kinect_root`.
@@ -187,11 +199,13 @@ def read_kinect(
     root = kinect_root(path, data)
     recordings = list(enumerate(find_recordings(path, data, options.clip)))
     parts = [(_mark(root, item, options), item) for item in recordings]
-    read = partial(_read_walk if data == KGBD else _read_frames, options)
-    read_in_parts(writer, keep, parts, read, f"reading {root}")
-    _list_empty(
-        root, recordings, writer.path, "no frame" if data == KGBD else "no frame with a whole body"
-    )
+    readers = {"frames": _read_frames, "walks": _read_walk, "takes": _read_take}
+    read = partial(readers[data.form], options)
+    empty = read_in_parts(writer, keep, parts, read, f"reading {root}")["recording"]
+    whole = " with a whole body" if data.form == "frames" else ""
+    reason = f"is left out: no frame{whole} remains between its ends"
+    left_out = [(int(place) + 1, recordings[place][1].named(root), reason) for place in empty]
+    list_skipped(writer.path, str(root), left_out)
 
 
 def walker(user: Values, usable: Usable) -> Numbers:
@@ -251,6 +265,35 @@ def _walks(folder: str) -> list[tuple[int, str]]:
     return [(int(match[1]), os.path.join(folder, match[0])) for match in matches]
 
 
+def _takes(folder: Path, clip: tuple[int, int], view: int) -> list[Recording]:
+    """The takes of a view, person by person, the frames of each by their time."""
+    frames: dict[tuple[int, int], dict[int, str]] = {}
+    for name in _names(folder):
+        if not name.endswith(".txt"):
+            continue
+        match = TAKE.fullmatch(name)
+        if match is None:
+            raise InputError(
+                f"{folder / name} is no frame like gc1_body7_1234.txt; rename it or move it away"
+            )
+        take, person, time = map(int, match.groups())
+        times = frames.setdefault((person, take), {})
+        if time in times:
+            raise InputError(
+                f"{folder / name} and {times[time]} are of the same person, take and time; remove "
+                "one of them"
+            )
+        times[time] = name
+    if not frames:
+        raise InputError(f"{folder} has no frame like gc1_body7_1234.txt; copy the frames again")
+    return [
+        Recording(
+            str(folder), f"{person:03d}", "walk", take, clip, view, tuple(of[t] for t in sorted(of))
+        )
+        for (person, take), of in sorted(frames.items())
+    ]
+
+
 def _names(folder: str | Path) -> list[str]:
     """Sorted names in a folder but hidden ones."""
     try:
@@ -259,13 +302,14 @@ def _names(folder: str | Path) -> list[str]:
         raise InputError(f"{folder} cannot be read ({error.strerror or error})") from error
 
 
-def _state(root: Path, recording: Recording) -> tuple[str, int, int]:
-    """Name, size and time of change of a recording."""
+def _state(root: Path, recording: Recording) -> tuple[str | int, ...]:
+    """Name, size and time of change of a recording, and its files if the folder holds others."""
     try:
         found = os.stat(recording.path)
     except OSError as error:
         raise InputError(f"{recording.path} cannot be read ({error.strerror})") from error
-    return os.path.relpath(recording.path, root), found.st_size, found.st_mtime_ns
+    name = os.path.relpath(recording.path, root)
+    return name, found.st_size, found.st_mtime_ns, *recording.files
 
 
 def _mark(root: Path, item: tuple[int, Recording], options: Options) -> str:
@@ -277,14 +321,15 @@ def _mark(root: Path, item: tuple[int, Recording], options: Options) -> str:
 
 def _read_frames(options: Options, item: tuple[int, Recording]) -> Part:
     """A recording of BIWI or IAS-Lab."""
-    place, recording = item
+    recording = item[1]
     names = [name for name in _names(recording.path) if name.endswith(SKELETON_FILE)]
     numbers = _frame_numbers(recording, names)
     bodies = np.zeros((len(names), BODIES, JOINTS, COLUMNS))
     for frame, name in zip(bodies, names, strict=True):
         values = _skeleton(os.path.join(recording.path, name))
         frame[: len(values)] = values
-    usable: Usable = np.all(bodies[..., STATE] > 0, axis=-1)
+    seen: Usable = np.any(bodies[..., POSITION], axis=(2, 3))
+    usable: Usable = seen & np.all(bodies[..., STATE] > 0, axis=-1)
     if options.body == "first":
         chosen = np.where(usable[:, 0], 0, -1)
     else:
@@ -292,51 +337,71 @@ def _read_frames(options: Options, item: tuple[int, Recording]) -> Part:
     counted = np.flatnonzero(chosen >= 0)
     kept = _clipped(counted, recording.clip)
     poses = bodies[kept, chosen[kept], :, POSITION].astype(np.float32)
-
-    breaks = np.flatnonzero(np.diff(numbers[kept]) != 1) + 1
-    begin = np.array([0, *(breaks if options.gaps == "cut" else ())], np.int64)
-    end = np.append(begin[1:], len(kept))
-
-    def sums(of: NDArray[Any]) -> Numbers:
-        total = np.concatenate([[0], np.cumsum(of[kept])])
-        taken: Numbers = total[end] - total[begin]
-        return taken
-
-    columns = {
-        "length": end - begin,
-        "first_frame": numbers[kept][begin] if len(kept) else begin,
-        "last_frame": numbers[kept][end - 1] if len(kept) else begin,
-        "several": sums(np.all(usable, axis=1)),
-        "not_first": sums(chosen > 0),
+    sums = {"several": np.all(usable, axis=1)[kept], "not_first": chosen[kept] > 0}
+    lost = {
+        "dropped": len(names) - len(counted),
+        "nobody": int((~np.any(seen, axis=1)).sum()),
+        "clipped": len(counted) - len(kept),
     }
-    columns["missing"] = columns["last_frame"] - columns["first_frame"] + 1 - columns["length"]
-    columns["missing"] *= columns["length"] > 0
-    zero = np.zeros(len(names), np.int64)
-    zero[kept] = (poses[..., 2] == 0).sum(axis=1)
-    columns["zero_joints"] = sums(zero)
-    lost = {"dropped": len(names) - len(counted), "clipped": len(counted) - len(kept)}
-    return Part(poses, columns | _labels(place, recording, len(begin), lost))
+    return _sequences(options, item, poses, numbers[kept], sums, lost)
+
+
+def _read_take(options: Options, item: tuple[int, Recording]) -> Part:
+    """A take of KS20."""
+    recording = item[1]
+    poses = np.stack([_points(os.path.join(recording.path, name)) for name in recording.files])
+    counted = np.flatnonzero(poses.any(axis=(1, 2)))
+    kept = _clipped(counted, recording.clip)
+    nobody = len(poses) - len(counted)
+    lost = {"dropped": nobody, "nobody": nobody, "clipped": len(counted) - len(kept)}
+    return _sequences(options, item, poses[kept].astype(np.float32), kept, {}, lost)
 
 
 def _read_walk(options: Options, item: tuple[int, Recording]) -> Part:
     """A walk of KGBD."""
-    place, recording = item
+    recording = item[1]
     poses, whole = _walk(recording.path)
     count = len(poses)
     kept = _clipped(np.arange(count), recording.clip)
     poses = poses[kept]
     if options.joint_order == "kinect":
         poses = poses[:, KGBD_ORDER]
-    columns = {
-        "length": [len(kept)],
-        "first_frame": [kept[0] if len(kept) else 0],
-        "last_frame": [kept[-1] if len(kept) else 0],
-        "missing": [0],
-        "zero_joints": [(poses[..., 2] == 0).sum()],
-    }
+    sums = {"zero_frames": ~np.any(poses, axis=(1, 2))}
     lost = {"dropped": int(not whole), "clipped": count - len(kept)}
-    numbers = {name: np.array(values, np.int64) for name, values in columns.items()}
-    return Part(poses, numbers | _labels(place, recording, 1, lost))
+    return _sequences(options, item, poses, kept, sums, lost)
+
+
+def _sequences(
+    options: Options,
+    item: tuple[int, Recording],
+    poses: NDArray[np.float32],
+    numbers: Numbers,
+    sums: dict[str, Usable],
+    lost: dict[str, int],
+) -> Part:
+    """Rows of a recording.
+
+    Args:
+        options: ``gaps`` says whether it is one row, or one a stretch without a gap.
+        item: its place among all, and the recording.
+        poses: (T, V, 3) frames that are kept.
+        numbers: (T,) theirs in the recording.
+        sums: column -> (T,) what it counts.
+        lost: column -> what is counted of the whole recording.
+    """
+    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+    begin = np.array([0, *(breaks if options.gaps == "cut" else ())], np.int64)
+    end = np.append(begin[1:], len(numbers))
+    sums = sums | {"zero_joints": (poses[..., 2] == 0).sum(axis=1)}
+    columns = {"length": end - begin, "first_frame": begin, "last_frame": begin}
+    if len(numbers):
+        columns |= {"first_frame": numbers[begin], "last_frame": numbers[end - 1]}
+    columns["missing"] = columns["last_frame"] - columns["first_frame"] + 1 - columns["length"]
+    columns["missing"] *= columns["length"] > 0
+    for name, of in sums.items():
+        total = np.concatenate([[0], np.cumsum(of)])
+        columns[name] = total[end] - total[begin]
+    return Part(poses, columns | _labels(*item, len(begin), lost))
 
 
 def _labels(
@@ -347,7 +412,7 @@ def _labels(
         "subject": np.full(rows, recording.subject),
         "condition": np.full(rows, recording.condition, "U16"),
         "number": np.full(rows, recording.number, np.int64),
-        "view": np.zeros(rows, np.int64),
+        "view": np.full(rows, recording.view, np.int64),
         "recording": np.full(rows, place, np.int64),
         **{name: np.array([n] + [0] * (rows - 1), np.int64) for name, n in lost.items()},
     }
@@ -386,10 +451,26 @@ def _skeleton(path: str) -> Values:
             raise ValueError
         return values
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} {_frame_fault(lines)}; mend it, remove it, or copy it again from what was "
-            "published"
-        ) from error
+        fault = _frame_fault(lines, (JOINTS, JOINTS * BODIES), COLUMNS)
+        raise _frame_error(path, fault) from error
+
+
+def _points(path: str) -> Values:
+    """Joints of a frame (25, 3)."""
+    lines = _content(path).strip().splitlines()
+    columns = lines[0].count(b",") + 1 if lines else 0
+    try:
+        if len(lines) != POINTS or columns < POSITION.stop:
+            raise ValueError
+        if {line.count(b",") + 1 for line in lines} != {columns}:
+            raise ValueError
+        values = _values(b",".join(lines)).reshape(POINTS, columns)
+        if np.abs(values).max() > FLOAT32_MAX:
+            raise ValueError
+        return values[:, POSITION]
+    except (TypeError, ValueError) as error:
+        fault = _frame_fault(lines, (POINTS,), max(columns, POSITION.stop), states=False)
+        raise _frame_error(path, fault) from error
 
 
 def _values(text: bytes) -> Values:
@@ -407,18 +488,27 @@ def _values(text: bytes) -> Values:
         return np.where(np.isfinite(values), values, np.inf)
 
 
-def _frame_fault(lines: list[bytes]) -> str:
+def _frame_error(path: str, fault: str) -> InputError:
+    return InputError(
+        f"{path} {fault}; mend it, remove it, or copy it again from what was published"
+    )
+
+
+def _frame_fault(
+    lines: list[bytes], counts: tuple[int, ...], columns: int, states: bool = True
+) -> str:
     """What is wrong with a frame, as the rest of a sentence."""
-    if len(lines) not in (JOINTS, JOINTS * BODIES):
-        return f"has {len(lines)} lines, expected {JOINTS} or {JOINTS * BODIES}, one a joint"
+    if len(lines) not in counts:
+        expected = " or ".join(map(str, counts))
+        return f"has {len(lines)} lines, expected {expected}, one a joint"
     for number, line in enumerate(lines, start=1):
         fields = line.split(b",")
-        if len(fields) != COLUMNS:
-            return f"line {number} has {len(fields)} values, expected {COLUMNS}"
+        if len(fields) != columns:
+            return f"line {number} has {len(fields)} values, expected {columns}"
         for place, field in enumerate(fields, start=1):
             if not _is_number(field):
                 return f"line {number} has {_shown(field)} as value {place}, expected a number"
-        if float(fields[STATE]) not in STATES:
+        if states and float(fields[STATE]) not in STATES:
             return f"line {number} has tracking state {_shown(fields[STATE])}, expected 0, 1 or 2"
     return "is written in a way that is not known here"
 
@@ -478,30 +568,3 @@ def _is_number(field: bytes) -> bool:
 
 def _shown(field: bytes) -> str:
     return repr(field[:40].decode(errors="replace"))
-
-
-def _list_empty(
-    root: Path, recordings: Sequence[tuple[int, Recording]], folder: Path, reason: str
-) -> None:
-    """Write the recordings that the store's table lacks, and why."""
-    import pyarrow as pa
-
-    with pa.memory_map(str(folder / TABLE_FILE)) as file:
-        kept = set(pa.ipc.open_file(file).read_all()["recording"].to_pylist())
-    empty = [(place, recording) for place, recording in recordings if place not in kept]
-    if not empty:
-        return
-    with written_whole(folder / SKIPPED) as path, path.open("w", newline="") as listing:
-        rows = csv.writer(listing, lineterminator="\n")
-        rows.writerow(("line", "file_name", "reason"))
-        for place, recording in empty:
-            name = os.path.relpath(recording.path, root)
-            rows.writerow((place + 1, name, f"is left out: {reason} remains between its ends"))
-    logger.warning(
-        "%s: left out %d of %d recordings, listed in %s; the first: %s",
-        root,
-        len(empty),
-        len(recordings),
-        SKIPPED,
-        os.path.relpath(empty[0][1].path, root),
-    )

@@ -3,7 +3,8 @@
 A file an axis, ``source_x_BIWI_6.npy``, holds the windows of 6 frames end to end, and
 ``ids_BIWI_6.npy`` a pickled dictionary: person -> numbers of windows. What is pickled there is read
 by an unpickler that knows dictionaries, lists, numbers and strings alone. Targets are sources in
-reverse and stay unread.
+reverse and stay unread. KS20 may have these files for each view, in folders ``view_0`` to
+``view_4``.
 
 Source of the layouts: Rao et al., IJCAI 2020 (arXiv 2008.09435), T-PAMI 2021 (2009.03671), and the
 authors' later programs.
@@ -11,11 +12,9 @@ authors' later programs.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
-import logging
 import pickle
 import pickletools
 from collections.abc import Sequence
@@ -27,17 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
-from gaitbench.files import written_whole
-from gaitbench.kinect import IAS_LAB, KGBD, KGBD_ORDER, KinectSet
+from gaitbench.kinect import IAS_LAB, KGBD_ORDER, KS20_VIEWS, KinectSet
 from gaitbench.parts import Part, read_in_parts
 from gaitbench.readers.kinect import JointOrder
-from gaitbench.report import SKIPPED
-from gaitbench.skeleton import KINECT20
+from gaitbench.report import list_skipped
+from gaitbench.skeleton import get_skeleton
 from gaitbench.store import StoreWriter, fingerprint
 
 Numbers = NDArray[np.int64]
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised by one whenever :func:`read_windows` makes another store of the same files."""
 
 CONDITIONS = {
@@ -51,9 +49,7 @@ CONDITIONS = {
 """Folder of a test part in the layout of the later programs -> its condition."""
 
 AXES = ("x", "y", "z")
-JOINTS = KINECT20.num_joints
-
-logger = logging.getLogger(__name__)
+VIEWS = {f"view_{number}": view for number, view in enumerate(KS20_VIEWS.values())}
 
 
 class WindowFiles(NamedTuple):
@@ -65,6 +61,8 @@ class WindowFiles(NamedTuple):
         prefix: of the arrays' names.
         tag: in all names, ``BIWI`` or ``IAS-A``.
         size: frames of a window.
+        joints: V of a frame.
+        view: degrees; 0 where it is not told.
     """
 
     folder: str
@@ -72,6 +70,8 @@ class WindowFiles(NamedTuple):
     prefix: str
     tag: str
     size: int
+    joints: int = 20
+    view: int = 0
 
     @property
     def arrays(self) -> list[Path]:
@@ -85,7 +85,9 @@ class WindowFiles(NamedTuple):
         return Path(self.folder, f"ids_{self.tag}_{self.size}.npy")
 
 
-def find_windows(path: Path, data: KinectSet, size: int) -> list[WindowFiles]:
+def find_windows(
+    path: Path, data: KinectSet, size: int, view: int | None = None
+) -> list[WindowFiles]:
     """The files of windows below a folder, training first; none if it holds no such folders.
 
     The three layouts, where D is ``BIWI``, ``IAS`` or ``KGBD``:
@@ -94,27 +96,33 @@ def find_windows(path: Path, data: KinectSet, size: int) -> list[WindowFiles]:
     * the same below ``D/6`` (T-PAMI);
     * ``D/6/train_npy_data`` and ``D/6/test_npy_data/Walking`` and the like (later programs).
 
+    Those of KS20 may lie in ``view_0`` to ``view_4`` there.
+
     Args:
         path: the folder above these, the one above that, or ``D/6``.
         data: the set.
         size: frames of a window.
+        view: in degrees, that of KS20 whose folder is read; None for the files that are of no one
+            view, or, where there are none, of all.
 
     Raises:
         InputError: if files are missing.
     """
     steps = ("", data.name, f"{data.name}/{size}", str(size))
     for base in (Path(path, above, step) for above in ("", "Datasets") for step in steps):
-        if (base / f"{data.name}_train_npy_data").is_dir():
-            found = _by_name(base, data, size)
-        elif (base / "train_npy_data").is_dir():
-            found = _by_folder(base, data, size)
-        else:
-            continue
+        found = [] if view is not None else _parts(base, data, size)
+        if not found and data.form == "takes":
+            for name, degrees in VIEWS.items():
+                if view in (None, degrees):
+                    parts = _parts(base / name, data, size)
+                    found += [files._replace(view=degrees) for files in parts]
+            found.sort(key=lambda files: files.condition != "train")  # a stable order
         for files in found:
             for file in (*files.arrays, files.ids):
                 if not file.is_file():
                     raise _missing(file, files)
-        return found
+        if found:
+            return found
     return []
 
 
@@ -133,9 +141,10 @@ def read_windows(
 ) -> None:
     """Read windows into a store, a row a window, in the order of the files.
 
-    Frames are as :func:`gaitbench.readers.kinect.read_kinect` makes them. ``number`` is that of the
-    window in its file, from 0. Windows that nobody is named for are listed in ``skipped.csv``
-    beside the store's files.
+    Frames are as :func:`gaitbench.readers.kinect.read_kinect` makes them, and all are kept:
+    ``zero_joints`` counts joints at no distance, ``zero_frames`` frames whose joints are all at
+    zero. ``number`` is that of the window in its file, from 0. Windows that nobody is named for are
+    listed in ``skipped.csv`` beside the store's files.
 
     Args:
         parts: of :func:`find_windows`.
@@ -147,15 +156,20 @@ def read_windows(
     Raises:
         InputError: naming the file that is not as published.
     """
-    order = KGBD_ORDER if data == KGBD and joint_order == "kinect" else ()
+    order = KGBD_ORDER if data.form == "walks" and joint_order == "kinect" else ()
     marked = []
     for part in parts:
         state = fingerprint([*part.arrays, part.ids])
         text = json.dumps([READER_VERSION, order, part, state]).encode()
         marked.append((hashlib.sha256(text, usedforsecurity=False).hexdigest()[:32], part))
     folder = Path(parts[0].folder).parent
-    read_in_parts(writer, keep, marked, partial(_read, order), f"reading {folder}")
-    _list_nobodys(parts, writer.path)
+    empty = read_in_parts(writer, keep, marked, partial(_read, order), f"reading {folder}")
+    left_out = []
+    for part in parts:
+        own = (empty["condition"] == part.condition) & (empty["view"] == part.view)
+        reason = f"is left out: {part.ids.name} names nobody for that window"
+        left_out += [(int(n), part.arrays[0].name, reason) for n in empty["number"][own]]
+    list_skipped(writer.path, str(folder), left_out)
 
 
 def read_ids(path: Path) -> dict[str, Numbers]:
@@ -263,6 +277,17 @@ def _unpickled(content: bytes) -> dict[int | str, list[int]]:
     return found
 
 
+def _parts(base: Path, data: KinectSet, size: int) -> list[WindowFiles]:
+    """The parts right below a folder; none if it does not look like one."""
+    found = []
+    if (base / f"{data.name}_train_npy_data").is_dir():
+        found = _by_name(base, data, size)
+    elif (base / "train_npy_data").is_dir():
+        found = _by_folder(base, data, size)
+    joints = get_skeleton(data.skeleton).num_joints
+    return [files._replace(joints=joints) for files in found]
+
+
 def _by_name(base: Path, data: KinectSet, size: int) -> list[WindowFiles]:
     """Parts in folders of the set's name."""
     name = data.name
@@ -301,7 +326,7 @@ def _missing(file: Path, files: WindowFiles) -> InputError:
 
 def _read(order: tuple[int, ...], files: WindowFiles) -> Part:
     """All windows of a part that somebody is named for."""
-    axes = [_axis(path, files.size) for path in files.arrays]
+    axes = [_axis(path, files.size, files.joints) for path in files.arrays]
     for path, axis in zip(files.arrays, axes, strict=True):
         if len(axis) != len(axes[0]):
             raise InputError(
@@ -317,9 +342,13 @@ def _read(order: tuple[int, ...], files: WindowFiles) -> Part:
         "subject": np.array([*names, ""])[person],
         "condition": np.full(len(person), files.condition, "U16"),
         "number": np.arange(len(person)),
-        "view": np.zeros(len(person), np.int64),
+        "view": np.full(len(person), files.view),
+        "zero_joints": np.zeros(len(person), np.int64),
+        "zero_frames": np.zeros(len(person), np.int64),
     }
-    return Part(frames.reshape(-1, JOINTS, 3), columns)
+    columns["zero_joints"][person >= 0] = (frames[..., 2] == 0).sum(axis=(1, 2))
+    columns["zero_frames"][person >= 0] = (~frames.any(axis=(2, 3))).sum(axis=1)
+    return Part(frames.reshape(-1, files.joints, 3), columns)
 
 
 def _persons(files: WindowFiles, count: int) -> tuple[Numbers, list[str]]:
@@ -342,20 +371,20 @@ def _persons(files: WindowFiles, count: int) -> tuple[Numbers, list[str]]:
     return person, list(people)
 
 
-def _axis(path: Path, size: int) -> NDArray[np.float32]:
-    """Windows (N, size, 20) of one axis."""
+def _axis(path: Path, size: int, joints: int) -> NDArray[np.float32]:
+    """Windows (N, size, joints) of one axis."""
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is no .npy file of numbers ({error}); copy it again") from error
-    window = size * JOINTS
+    window = size * joints
     if values.dtype.kind not in "fiu" or not values.size or values.size % window:
         raise InputError(
             f"{path} holds {values.size} values of {values.dtype}, expected numbers, {window} a "
             f"window of {size} frames; copy it again, or mend data.frames"
         )
     with np.errstate(over="ignore"):  # becomes infinite, and is refused
-        windows: NDArray[np.float32] = values.reshape(-1, size, JOINTS).astype(np.float32)
+        windows: NDArray[np.float32] = values.reshape(-1, size, joints).astype(np.float32)
     if not np.isfinite(windows).all():
         window, frame, joint = np.argwhere(~np.isfinite(windows))[0]
         raise InputError(
@@ -363,22 +392,3 @@ def _axis(path: Path, size: int) -> NDArray[np.float32]:
             "(all from 0); copy it again"
         )
     return windows
-
-
-def _list_nobodys(parts: Sequence[WindowFiles], folder: Path) -> None:
-    """Write which windows nobody is named for."""
-    listed = []
-    for files in parts:
-        count = np.load(files.arrays[0], mmap_mode="r").size // (files.size * JOINTS)
-        for window in np.flatnonzero(_persons(files, count)[0] < 0):
-            reason = f"is left out: {files.ids.name} names nobody for that window"
-            listed.append((int(window), files.arrays[0].name, reason))
-    if not listed:
-        return
-    with written_whole(folder / SKIPPED) as path, path.open("w", newline="") as listing:
-        rows = csv.writer(listing, lineterminator="\n")
-        rows.writerow(("line", "file_name", "reason"))
-        rows.writerows(listed)
-    logger.warning(
-        "%s: nobody is named for %d windows, listed in %s", parts[0].folder, len(listed), SKIPPED
-    )

@@ -14,23 +14,25 @@ def main(args: Sequence[str]) -> None:
     names = " or ".join(dataset.walk for dataset in DATASETS.values())
     parser.add_argument("--walks", nargs="+", required=True, help=f"such as {names}")
     parser.add_argument("--skeleton", help="draw in this layout, such as coco17")
+    parser.add_argument("--fps", type=float, default=25, help="frames a second (default 25)")
     given, data = open_dataset(parser, args)
-    if data.frame_kind != "pose":
-        raise InputError(
-            f"{given.dataset} holds 3D skeletons, which are not drawn yet; name one of 2D poses"
-        )
+    if not 0 < given.fps <= 50:
+        raise InputError(f"--fps is {given.fps:g}; give more than 0 and at most 50")
     import torch
 
-    from gaitbench.draw import animate_poses
+    from gaitbench.draw import FROM_CAMERA, FROM_SIDE, animate_poses, seen_from
     from gaitbench.geometry import convert
+
+    views = {"from the camera": FROM_CAMERA, "from the side": FROM_SIDE}
+    spatial = data.frame_kind == "skeleton3d"
 
     store = data.open_store()
     table = store.sequences
     form = DATASETS[given.dataset].walk
-    poses = []
+    poses, titles = [], []
     for walk in given.walks:
         try:
-            subject, condition, number, view = walk.split("-")
+            subject, condition, number, view = walk.rsplit("-", 3)
             chosen = (table["number"] == int(number)) & (table["view"] == int(view))
         except ValueError as error:
             raise InputError(f"walk {walk!r} is not of the form {form}") from error
@@ -40,8 +42,13 @@ def main(args: Sequence[str]) -> None:
         start, length = int(row["start"].iloc[0]), int(row["length"].iloc[0])
         pose = torch.tensor(store.frames[start : start + length])
         pose = convert(pose, data.native_layout, data.layout)
-        poses.append((pose * torch.tensor(_paper(data.units))).numpy())
-    animate_poses(poses, data.layout, given.out, given.walks, follow=True)
+        if spatial:
+            poses += [seen_from(pose, data.layout, degrees) for degrees in views.values()]
+            titles += [f"{walk}\n{view}" for view in views]
+        else:
+            poses.append((pose * torch.tensor(_paper(data.units))).numpy())
+            titles.append(walk)
+    animate_poses(poses, data.layout, given.out, titles, given.fps, follow=True, one_scale=spatial)
     print(f"written to {given.out}")
 
 

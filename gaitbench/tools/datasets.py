@@ -30,6 +30,11 @@ class Dataset(NamedTuple):
 ON_ERROR = ("raise", "skip")
 CLIP = {"clip": kinect.CLIP_CHOICES}
 RECORDINGS = {"body": kinect.BODY_CHOICES, "gaps": kinect.GAP_CHOICES, **CLIP}
+OWN3D = {
+    "units": ("metres", "millimetres"),
+    "up": ("y", "-y", "z", "-z"),
+    "gaps": kinect.GAP_CHOICES,
+}
 DATASETS = {
     "biwi": Dataset("Biwi", "synthesize_biwi", "022-walking-0-0", RECORDINGS),
     "casia-b": Dataset("CasiaB", "synthesize_casia_b", "001-nm-01-090", {}),
@@ -46,6 +51,7 @@ DATASETS = {
     "kgbd": Dataset(
         "Kgbd", "synthesize_kgbd", "001-walk-1-0", {**CLIP, "joint_order": kinect.JOINT_ORDERS}
     ),
+    "ks20": Dataset("Ks20", None, "007-walk-1-30", {"gaps": kinect.GAP_CHOICES}),
     "ouisir": Dataset(
         "OuIsir", None, "1-walk-0-0", {"joint_order": list(OUISIR_JOINTS), "on_error": ON_ERROR}
     ),
@@ -55,6 +61,7 @@ DATASETS = {
         "00001-nm-00-090",
         {"keypoints": oumvlp.KEYPOINTS, "person": oumvlp.PERSONS},
     ),
+    "own3d": Dataset("OwnSkeletons", None, "001-walk-1-0", OWN3D),
     "uwg": Dataset("Uwg", None, "1-walk-0-0", {"on_error": ON_ERROR}),
 }
 

@@ -44,14 +44,14 @@ class Stage(NamedTuple):
         command: one of :data:`gaitbench.__main__.RUNS`.
         configs: files that are laid over each other.
         words: of the command line.
-        takes: setting -> the earlier stage whose outcome it is, and which: ``last`` or ``best``.
+        takes: setting -> the earlier stages whose outcomes it is, and which: ``last`` or ``best``.
     """
 
     name: str
     command: str
     configs: tuple[Path, ...]
     words: tuple[str, ...]
-    takes: Mapping[str, tuple[str, str]]
+    takes: Mapping[str, Sequence[tuple[str, str]]]
 
 
 def main(args: Sequence[str]) -> None:
@@ -148,17 +148,25 @@ def _stage(name: Any, entries: Any, before: Mapping[str, Stage], folder: Path) -
         f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in settings.items()
     )
-    sources = {}
+    sources: dict[str, list[tuple[str, str]]] = {}
     for key, value in takes.items():
-        source, _, which = str(value).partition("/")
-        if source not in before:
-            raise ValueError(f"from takes {key} of {value!r}, which is no stage before it")
-        if which not in ("", BEST) or (which and before[source].command != "fit"):
-            raise ValueError(f"from takes {key} of {value!r}, expected {source}, or of a fit /best")
-        if key == "ckpt_path" and before[source].command != "fit":
-            raise ValueError(f"from takes ckpt_path of {source}, which trains nothing")
-        sources[key] = (source, which or LAST)
+        several = value if isinstance(value, list) else [value]
+        if not several or (key == "ckpt_path" and len(several) > 1):
+            raise ValueError(f"from takes {key} of {several}, expected a stage before it")
+        sources[key] = [_source(key, each, before) for each in several]
     return Stage(name, command, configs, words, sources)
+
+
+def _source(key: str, value: Any, before: Mapping[str, Stage]) -> tuple[str, str]:
+    """What a setting takes of which stage; a ValueError tells what is wrong."""
+    source, _, which = str(value).partition("/")
+    if source not in before:
+        raise ValueError(f"from takes {key} of {value!r}, which is no stage before it")
+    if which not in ("", BEST) or (which and before[source].command != "fit"):
+        raise ValueError(f"from takes {key} of {value!r}, expected {source}, or of a fit /best")
+    if key == "ckpt_path" and before[source].command != "fit":
+        raise ValueError(f"from takes ckpt_path of {source}, which trains nothing")
+    return source, which or LAST
 
 
 def with_words(stages: Sequence[Stage], words: Sequence[str]) -> list[Stage]:
@@ -185,7 +193,7 @@ def with_words(stages: Sequence[Stage], words: Sequence[str]) -> list[Stage]:
     return [stage._replace(words=(*stage.words, *own[stage.name])) for stage in stages]
 
 
-def command_line(stage: Stage, out: Path, takes: Mapping[str, Path]) -> list[str]:
+def command_line(stage: Stage, out: Path, takes: Mapping[str, Sequence[Path]]) -> list[str]:
     """Words of the run whose files go to its folder below ``out``."""
     folder = out / stage.name
     logger = {
@@ -200,7 +208,10 @@ def command_line(stage: Stage, out: Path, takes: Mapping[str, Path]) -> list[str
     if stage.command == "predict":
         fixed.append(f"--predictions.dir={folder / PREDICTIONS}")
     configs = [word for config in stage.configs for word in ("--config", str(config))]
-    taken = [f"--{setting}={path}" for setting, path in takes.items()]
+    taken = [
+        f"--{setting}={json.dumps([*map(str, paths)]) if len(paths) > 1 else paths[0]}"
+        for setting, paths in takes.items()
+    ]
     return [stage.command, *configs, *stage.words, *fixed, *taken]
 
 
@@ -213,7 +224,11 @@ def check(stage: Stage) -> None:
     from gaitbench import cli
 
     with _quietly():
-        takes = {setting: Path("x") for setting in stage.takes if setting != "ckpt_path"}
+        takes = {
+            setting: [Path("x")] * len(sources)
+            for setting, sources in stage.takes.items()
+            if setting != "ckpt_path"
+        }
         cli.command_line(cli.Parsed, command_line(stage, Path(), takes))
 
 
@@ -234,7 +249,8 @@ def run_stage(stage: Stage, found: Mapping[str, Path], out: Path, place: str, ag
 
     folder = out / stage.name
     taken = {
-        setting: outcome(found[source], which) for setting, (source, which) in stage.takes.items()
+        setting: [outcome(found[source], which) for source, which in sources]
+        for setting, sources in stage.takes.items()
     }
     words = command_line(stage, out, taken)
     with _quietly():
@@ -270,12 +286,12 @@ def run_stage(stage: Stage, found: Mapping[str, Path], out: Path, place: str, ag
     return folder
 
 
-def key_of(run: Any, taken: Mapping[str, Path]) -> str:
+def key_of(run: Any, taken: Mapping[str, Sequence[Path]]) -> str:
     """Fingerprint of all settings of a run, of the files among them, and of its data.
 
     Args:
         run: built, not started.
-        taken: setting -> outcome of another stage.
+        taken: setting -> outcomes of other stages.
     """
     from gaitbench import __version__
 
@@ -287,8 +303,10 @@ def key_of(run: Any, taken: Mapping[str, Path]) -> str:
             part = part.get(name) or {}
         for name in names:
             part.pop(name, None)
-    places = {str(path): path for path in taken.values()}
-    marks: dict[str, str] = {setting: mark_of(path) for setting, path in taken.items()}
+    places = {str(path) for paths in taken.values() for path in paths}
+    marks: dict[str, Any] = {
+        setting: [mark_of(path) for path in paths] for setting, paths in taken.items()
+    }
 
     def told(value: Any) -> Any:
         if isinstance(value, dict):

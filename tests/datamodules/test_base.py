@@ -414,6 +414,11 @@ def test_what_tiled_windows_alone_do_is_refused_elsewhere(place: Path, vary: dic
         Invented(place, augmentation=PoseAugmentation(**vary))
 
 
+def test_pictures_are_not_turned_in_space(place: Path) -> None:
+    with pytest.raises(InputError, match=r"augmentation\.turn turns walks about the vertical, for"):
+        Invented(place, augmentation=PoseAugmentation(turn=5.0))
+
+
 def test_batches_drawn_independently(place: Path) -> None:
     data = prepared(place, batches="independent", batch_size=4, train_windows=2)
     loader = data.train_dataloader()

@@ -39,7 +39,7 @@ def write(folder: Path, values: Any, table: pd.DataFrame) -> None:
 
 
 def opened(folder: Path, **settings: Any) -> Encodings:
-    data = Encodings(str(folder), **settings)
+    data = Encodings(**{"path": str(folder)} | settings)
     data.prepare_data()
     data.setup("fit")
     return data
@@ -52,7 +52,7 @@ def axis_major(folder: Path) -> np.ndarray:
 
 def test_encodings_stay_on_the_disk(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = opened(folder)
-    assert isinstance(data.values.base, np.memmap)
+    assert isinstance(data.values[0].base, np.memmap)
     assert (data.skeleton, data.num_subjects, data.frames) == ("age-4x3x5", 2, 4)
     assert EncodingShape.named(data.skeleton) == (4, 3, 5)
     assert "encodings age-4x3x5 of 2 people: windows of train 27, A 9" in capsys.readouterr().out
@@ -123,6 +123,54 @@ def test_whole_batches_as_published(folder: Path, capsys: pytest.CaptureFixture[
     assert len(data.rows["all"]) == 36
 
 
+def test_encodings_of_several_networks_stand_side_by_side(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    wide = np.random.default_rng(1).normal(size=(len(TABLE), 3 * T * 2)).astype(np.float32)
+    write(other, wide, TABLE)
+    data = opened(folder, path=[str(folder), str(other)], train_on="frames", batch_size=10)
+    assert (data.skeleton, len(data.values)) == ("age-4x3x7", 2)
+    assert all(isinstance(values.base, np.memmap) for values in data.values)
+    one, two = axis_major(folder), wide.reshape(-1, 3, T, 2)
+    for batch in data.test_dataloader():
+        expected = np.concatenate([one[batch.row], two[batch.row]], axis=-1)
+        assert np.array_equal(batch.frames, expected.transpose(0, 2, 1, 3))
+    shown = 0
+    for batch in data.train_dataloader():
+        for frame, row in zip(batch.frames[:, 0], batch.row, strict=True):
+            whole = np.concatenate([one[row], two[row]], axis=-1)
+            shown += int((whole.transpose(1, 0, 2) == frame.numpy()).all(axis=(1, 2)).sum())
+    assert shown == 27 * T
+    assert data.store_key() != opened(folder).store_key()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"subject": ["010"] * 36},
+            r"other and .* differ in the window of row 0, and encodings si",
+        ),
+        ({"first_frame": [*TABLE["first_frame"][:-1], 9]}, "differ in the window of row 35"),
+        ({"more": 0}, "differ in columns or lengths of windows"),
+        ({"frames": T // 2}, "differ in columns or lengths of windows"),
+    ],
+)
+def test_encodings_of_other_windows_stand_nowhere(
+    change: dict[str, Any], fault: str, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, axis_major(folder).reshape(36, -1), TABLE.assign(**change))
+    with pytest.raises(InputError, match=fault):
+        Encodings([str(folder), str(other)])
+    write(other, axis_major(folder).reshape(36, -1)[:35], TABLE[:35])
+    with pytest.raises(InputError, match=r"differ in the number of windows, 35 and 36, and"):
+        Encodings([str(folder), str(other)])
+    with pytest.raises(InputError, match=r"data\.path names no folder; name one"):
+        Encodings([])
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -150,10 +198,10 @@ def test_damaged_numbers_are_refused(folder: Path) -> None:
     ):
         np.save(folder / "embeddings.npy", wrong)
         with pytest.raises(InputError, match=fault):
-            read_encodings(folder)
+            read_encodings([folder])
     np.save(folder / "embeddings.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(InputError, match="is no plain numpy array"):
-        read_encodings(folder)
+        read_encodings([folder])
     values[17, 3] = np.nan
     np.save(folder / "embeddings.npy", values)
     with pytest.raises(InputError, match="has an encoding that is not finite in row 17; predict"):

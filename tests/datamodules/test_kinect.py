@@ -151,9 +151,8 @@ def test_options_belong_to_datasets(tmp_path: Path, capsys: pytest.CaptureFixtur
     [
         ({"fill_empty": "all"}, "fill_empty"),
         ({"normalize": "pelvis"}, "normalize"),
-        ({"augmentation": PoseAugmentation()}, "augmentation.joint_noise"),
+        ({"augmentation": PoseAugmentation()}, "augmentation.clamp_confidence"),
         ({"augmentation": {"joint_dropout": 0.1}}, "augmentation.joint_dropout"),
-        ({"augmentation": {"scale": 0.1}}, "augmentation.scale"),
         ({"augmentation": {"squeeze": 0.1}}, "augmentation.squeeze_axis nose"),
         (
             {"augmentation": {"point_noise": 0.1, "clamp_confidence": True}},
@@ -168,6 +167,20 @@ def test_what_takes_z_for_a_confidence_is_refused(settings: dict[str, Any], name
         InputError, match=rf"data\.{name} is made for x, y and confidence, biwi has"
     ):
         Biwi(**settings)
+
+
+def test_poses_vary_in_all_three_coordinates_and_in_training_only(tmp_path: Path) -> None:
+    vary = PoseAugmentation(**(vars(STILL) | {"joint_noise": 0.02, "scale": 0.1, "turn": 90.0}))
+    data = prepared(biwi(tmp_path, frames=8, batch_size=2, augmentation=vary))
+    (batch,) = data.train_dataloader()
+    data.trainer = type("Trainer", (), {"training": True})()  # type: ignore[assignment]
+    seen = data.on_after_batch_transfer(batch, 0).frames
+    assert torch.equal(data.on_after_batch_transfer(batch, 0).frames, seen)  # by the batch's seed
+    draws = torch.Generator().manual_seed(batch.seed)
+    assert torch.equal(vary(batch.frames, data.layout, draws, space=True), seen)
+    assert (seen != batch.frames).all(dim=(0, 1, 2)).all()
+    data.trainer = type("Trainer", (), {"training": False})()  # type: ignore[assignment]
+    assert data.on_after_batch_transfer(batch, 0).frames.equal(batch.frames)
 
 
 def test_other_layouts_and_splits_are_refused() -> None:
@@ -221,6 +234,9 @@ def test_windows_cut_beforehand_serve_as_well(tmp_path: Path) -> None:
     row, start = data.windows(data.rows["train"], training=True)
     assert (row.tolist(), start.tolist()) == ([0, 1, 2, 3], [0] * 4)
     assert data.open_store().info.settings == {"windows": 6}
+    # one test part without a name: there is nothing to search in
+    assert Biwi.default_protocols == ("biwi.walking", "biwi.still")
+    assert data.default_protocols == ()
     with pytest.raises(InputError, match=r"data\.body tracked is a way to read recordings, .* cut"):
         Biwi(str(path), body="tracked").prepare_data()
     with pytest.raises(InputError, match=r"BIWI_8\.npy is missing, there are windows of 6 frames"):
@@ -293,6 +309,93 @@ def test_windows_are_shown_as_published_or_as_meant(tmp_path: Path) -> None:
         biwi_few.train_dataloader()
     with pytest.raises(InputError, match=r"data\.pretext_share is 0; give a share above 0"):
         biwi(tmp_path, pretext_share=0)
+
+
+def test_a_window_is_shown_with_the_one_that_follows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told by a loop over the training windows in the order of the file."""
+
+    def shown(**settings: Any) -> tuple[Biwi, dict[int, np.ndarray]]:
+        data = prepared(biwi(tmp_path, samples="windows", batch_size=8, **settings))
+        data.trainer = type("Trainer", (), {"training": True})()  # type: ignore[assignment]
+        found = {}
+        for batch in data.train_dataloader():
+            whole = data.on_after_batch_transfer(batch, 0)
+            assert whole.target is not None
+            assert whole.frames.shape == whole.target.shape
+            for row, frames, target in zip(whole.row, whole.frames, whole.target, strict=True):
+                first = data.sequences["start"][int(row)]
+                assert np.array_equal(frames, data.open_store().frames[first : first + 6])
+                found[int(row)] = target.numpy()
+        return data, found
+
+    data, found = shown(following="row")
+    frames, start = data.open_store().frames, data.sequences["start"]
+    last = data.rows["train"][-1]
+    assert sorted(found) == data.rows["train"].tolist()
+    for row, target in found.items():
+        first = start[min(row + 1, last)]
+        assert np.array_equal(target, frames[first : first + 6])
+
+    capsys.readouterr()
+    data, found = shown(following="recording")
+    expected = {}
+    for row, after in zip(data.rows["train"][:-1], data.rows["train"][1:], strict=True):
+        one, other = data.sequences.iloc[row], data.sequences.iloc[after]
+        if one["recording"] == other["recording"] and other["start"] > one["start"]:
+            expected[int(row)] = frames[other["start"] : other["start"] + 6]
+            assert other["start"] == one["start"] + 3
+    assert 0 < len(expected) < len(data.rows["train"])
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[row], expected[row]) for row in expected)
+    left = (
+        f"{len(data.rows['train']) - len(expected)} of {len(data.rows['train'])} training windows"
+    )
+    assert f"{left} are left out" in capsys.readouterr().out
+    assert next(iter(data.test_dataloader())).frames.shape[1] == 6
+
+    data = prepared(biwi(tmp_path, samples="windows", following="row", origin="body"))
+    data.trainer = type("Trainer", (), {"training": True})()  # type: ignore[assignment]
+    whole = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert whole.target is not None
+    assert not whole.target[:, :, 0].any()
+    assert whole.target.any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"samples": "recordings"}, r"data\.samples recordings none does; give data\.samples win"),
+        ({"augmentation": {"reverse": 0.5}}, r"augmentation\.reverse changes the order of frames"),
+        ({"augmentation": {"shuffle": True}}, r"augmentation\.shuffle changes the order of fra"),
+    ],
+)
+def test_what_has_no_order_is_followed_by_nothing(settings: dict[str, Any], fault: str) -> None:
+    if isinstance(vary := settings.get("augmentation"), dict):
+        settings = {"augmentation": PoseAugmentation(**(vars(STILL) | vary))}
+    with pytest.raises(InputError, match=fault):
+        Biwi(following="row", **settings)
+
+
+def test_windows_cut_beforehand_are_followed_by_rows_alone(tmp_path: Path) -> None:
+    path = windows(tmp_path / "Datasets", "BIWI")
+    data = prepared(Biwi(str(path), cache=str(tmp_path / "cache"), following="recording"))
+    with pytest.raises(
+        InputError, match=r"is followed by one of its recording, which windows that"
+    ):
+        data.train_dataloader()
+    data = prepared(Biwi(str(path), cache=str(tmp_path / "cache"), following="row"))
+    (batch,) = data.train_dataloader()
+    assert batch.frames.shape == (4, 12, 20, 3)
+
+
+def test_what_fills_no_batch_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = prepared(biwi(tmp_path, samples="windows", batch_size=9, keep_tail=False))
+    count = len(data.rows["train"])
+    capsys.readouterr()
+    data.train_dataloader()
+    assert f"{count % 9} of {count} training samples fill no batch and" in capsys.readouterr().out
 
 
 def test_positions_are_measured_from_the_camera_or_from_the_body(tmp_path: Path) -> None:

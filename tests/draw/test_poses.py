@@ -45,6 +45,29 @@ def test_gif_has_every_frame_at_its_pace(tmp_path: Path, follow: bool) -> None:
                 assert (pixels == rgb).all(axis=1).sum() > 50
 
 
+@pytest.mark.parametrize("one_scale", [False, True])
+def test_people_of_one_unit_are_drawn_in_one_scale_on_one_floor(
+    tmp_path: Path, one_scale: bool
+) -> None:
+    """One of them smaller than the other, and on other ground."""
+    tall = poses(2)
+    tall[..., 1] -= tall[..., 1].min()
+    small = tall * [0.8, 0.8, 1] + [0, 300, 0]
+    path = animate_poses([tall, small], COCO17, tmp_path / "a.gif", one_scale=one_scale)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    inked = np.zeros(pixels.shape[:2], bool)
+    for color in (LEFT, RIGHT, MIDDLE):
+        rgb = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+        inked |= (pixels == rgb).all(axis=2)
+    columns = np.flatnonzero(inked.any(axis=0))
+    split = columns[np.diff(columns).argmax()] + 1  # the widest gap lies between the two
+    spans = [np.flatnonzero(half.any(axis=1)) for half in (inked[:, :split], inked[:, split:])]
+    heights = [float(np.ptp(span)) for span in spans]
+    assert heights[1] / heights[0] == pytest.approx(0.8 if one_scale else 1, abs=0.03)
+    assert abs(int(spans[0].max()) - int(spans[1].max())) < 8
+
+
 def test_sticks_have_sides_and_leave_out_what_was_not_seen() -> None:
     pose = poses(4)
     pose[2, COCO17.joints.index("left_wrist"), 2] = 0.01

@@ -261,6 +261,7 @@ def test_a_checkpoint_says_where_it_is_from_and_is_taken_back() -> None:
         "method": "Mean",
         "skeleton": "coco17",
         "dataset": None,
+        "frame_kind": None,
         "protocols": [],
     }
     Mean(tta=False).on_load_checkpoint(checkpoint)
@@ -283,6 +284,22 @@ def test_a_checkpoint_of_another_skeleton_is_refused() -> None:
     assert complaint(saved(Mean(skeleton="openpose18", size=3))) == (
         "the checkpoint was trained on skeleton openpose18, the data are coco17; give "
         "data.skeleton openpose18 or another checkpoint"
+    )
+
+
+def test_a_checkpoint_of_other_frames_is_refused() -> None:
+    """Joints of one layout may be x, y, z or x, y and confidence: no shape would tell."""
+    data = SimpleNamespace(dataset="own3d", frame_kind="skeleton3d", default_protocols=())
+    method = Mean()
+    method._trainer = SimpleNamespace(datamodule=data, training=False)  # type: ignore[assignment]
+    checkpoint: dict[str, Any] = {"state_dict": method.state_dict()}
+    method.on_save_checkpoint(checkpoint)
+    method.on_load_checkpoint(checkpoint)
+    Mean().on_load_checkpoint(checkpoint)  # of data nothing is known
+    method._trainer.datamodule = SimpleNamespace(dataset="casia_b", frame_kind="pose")
+    assert complaint(checkpoint, method) == (
+        "the checkpoint was trained on frames of kind skeleton3d, casia_b holds pose; name other "
+        "data or another checkpoint"
     )
 
 

@@ -16,7 +16,7 @@ from gaitbench.errors import InputError
 from gaitbench.losses import AttributeLoss, SimCLR, SupCon
 from gaitbench.methods import GaitFormer
 from gaitbench.schedules import CyclicPhases, OneCycle, Phase, SteadyFall
-from gaitbench.skeleton import OPENPOSE18
+from gaitbench.skeleton import COCO17, KINECT20, OPENPOSE18, Skeleton
 from tests.conftest import SMALL, Bench, newest_run
 from tests.goldens import GAITFORMER, golden, unpacked_folder
 
@@ -55,6 +55,7 @@ def data(**facts: Any) -> SimpleNamespace:
     """Stands for a dataset."""
     given: dict[str, Any] = {"attributes": attribute_names(), "train_windows": 2}
     given |= {
+        "frame_kind": "pose",
         "normalized": True,
         "units": "pixels, confidence",
         "dataset": "casia_b",
@@ -229,9 +230,54 @@ def test_poses_in_pixels_are_refused(stage: str) -> None:
         attached(tiny(), stage, normalized=False)
 
 
-def test_other_layouts_and_windows_are_refused() -> None:
-    with pytest.raises(InputError, match=r"the data are coco17; give data.skeleton openpose18"):
-        GaitFormer("coco17")
+@pytest.mark.parametrize("backbone", ["gaitformer", "st-gcn"])
+@pytest.mark.parametrize("layout", [COCO17, KINECT20], ids=lambda s: s.name)
+def test_poses_may_have_any_number_of_joints(layout: Skeleton, backbone: str) -> None:
+    method = tiny(skeleton=layout.name, backbone=backbone, temperature=0.1)
+    frames = torch.rand(4, 8, layout.num_joints, 3, generator=torch.Generator().manual_seed(5))
+    method.training_step(batch_of(frames), 0).backward()
+    # every value of every joint counts
+    weight = method.backbone.skeleton_encoding.weight if backbone == "gaitformer" else None
+    if weight is not None:
+        assert weight.shape == (16, 3 * layout.num_joints)
+        assert weight.grad is not None and (weight.grad != 0).any(dim=0).all()
+    assert method.eval()(frames).shape == (4, 16)
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_poses_in_space_are_measured_from_the_body(stage: str) -> None:
+    facts: dict[str, Any] = {"frame_kind": "skeleton3d", "normalized": False, "dataset": "biwi"}
+    with pytest.raises(InputError, match=r"those of biwi are measured from the camera; give data"):
+        attached(tiny(skeleton="kinect20"), stage, origin="camera", **facts)
+    method = attached(tiny(skeleton="kinect20"), stage, origin="body", **facts)
+    checkpoint: dict[str, Any] = {"state_dict": method.state_dict()}
+    method.on_save_checkpoint(checkpoint)
+    # a test with them does not ask for poses in units of the body
+    assert checkpoint["gaitbench"]["normalized"] is False
+    assert checkpoint["gaitbench"]["frame_kind"] == "skeleton3d"
+
+
+def test_weights_of_another_layout_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    published = tiny()
+    checkpoint: dict[str, Any] = {"state_dict": published.state_dict()}
+    published.on_save_checkpoint(checkpoint)
+    with pytest.raises(InputError, match=r"trained on skeleton openpose18, the data are kinect20"):
+        tiny(skeleton="kinect20").on_load_checkpoint(checkpoint)
+    path = tmp_path / "published.ckpt"
+    torch.save({**checkpoint, "pytorch-lightning_version": "2.5.5"}, path)
+    torch.manual_seed(1)
+    method = GaitFormer("kinect20", **TINY, initial_weights=str(path))
+    attached(method, frame_kind="skeleton3d", origin="body")
+    assert "was trained on skeleton openpose18, the data are kinect20" in caplog.text
+    assert "backbone.skeleton_encoding.weight start fresh" in caplog.text
+    layer = "encoder.layers.1.linear1.weight"
+    own, theirs = method.backbone.state_dict(), published.backbone.state_dict()
+    assert torch.equal(own[layer], theirs[layer])
+
+
+def test_windows_of_another_length_are_refused() -> None:
     with pytest.raises(InputError, match=r"windows of 8 frames, found 9; give data.frames 8 or"):
         tiny()(walks(frames=9))
     with pytest.raises(InputError, match=r"windows of 8 frames, found 9; give data.frames 8 or"):

@@ -184,6 +184,76 @@ def test_what_is_drawn_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize(
+    ("skeleton", "frames", "joints"),
+    [("body14", 20, 14), ("kinect25", 4, 25), ("kinect20", 10, 20)],
+)
+def test_other_layouts_and_lengths_are_encoded(skeleton: str, frames: int, joints: int) -> None:
+    """Those of the journal version: CASIA-B, KS20, and windows of 4 to 20 frames."""
+    torch.manual_seed(0)
+    method = SGELA(skeleton, frames=frames, hidden=4, contrast_weight=1)
+    bench, batch = Bench(method), batch_of(torch.randn(5, frames, joints, 3))
+    first = bench.step(batch)
+    for _ in range(20):
+        last = bench.step(batch)
+    assert last < first
+    assert method(batch.frames).shape == (5, 3 * frames * 4)
+
+
+def test_the_next_window_is_drawn() -> None:
+    torch.manual_seed(0)
+    method = SGELA(hidden=4, target="next", attention="basic")
+    frames, target = torch.randn(2, 3, 6, 20, 3)
+    bench = Bench(method)
+    with torch.no_grad():
+        error = 0.5 * (method.backbone(frames).outputs - target).square().sum()
+        total = method.training_step(batch_of(frames)._replace(target=target), 0)
+    assert torch.allclose(total, error)
+    assert np.isclose(bench.logged["train/loss"], float(error) / 3)
+
+
+def test_shuffled_windows_are_put_in_order() -> None:
+    """Each in one order of its own for all epochs, and never where it is encoded."""
+    torch.manual_seed(0)
+    method = SGELA(hidden=4, target="sorted", attention="basic")
+    data = SimpleNamespace(frame_kind="skeleton3d", frames=6, sequences=range(50))
+    method._trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    method.setup("fit")
+    orders = method.orders.clone()
+    assert torch.equal(orders.sort(dim=1).values, torch.arange(6).expand(50, 6))
+    assert len({tuple(order) for order in orders.tolist()}) > 30
+    method.setup("fit")
+    assert torch.equal(method.orders, orders)
+    assert not any("orders" in name for name in method.state_dict())
+    frames, row = torch.randn(4, 6, 20, 3), torch.tensor([7, 3, 49, 0])
+    batch = batch_of(frames)._replace(row=row)
+    bench = Bench(method)
+    shown = torch.stack([frames[i, orders[r]] for i, r in enumerate(row)])
+    with torch.no_grad():
+        error = 0.5 * (method.backbone(shown).outputs - frames).square().sum()
+        assert torch.allclose(method.training_step(batch, 0), error)
+        assert torch.equal(method(frames), method.backbone(frames).of_sequences)
+        method.validation_step(batch, 0)
+    straight = 0.5 * (method.backbone(frames).outputs - frames).square().sum().detach()
+    assert np.isclose(bench.logged["val/loss"], float(straight) / 4)
+
+
+@pytest.mark.parametrize(
+    ("told", "fault"),
+    [
+        ({"following": "none"}, "data.following none shows none; give data.following recording"),
+        ({"following": "row", "validation": "test"}, "has no loss of validation windows"),
+    ],
+)
+def test_the_next_window_must_be_told(told: dict[str, str], fault: str) -> None:
+    method = SGELA(hidden=4, target="next")
+    settings = {"frame_kind": "skeleton3d", "frames": 6, "validation": "none"} | told
+    method._trainer = SimpleNamespace(datamodule=SimpleNamespace(**settings))  # type: ignore[assignment]
+    with pytest.raises(InputError, match=fault.replace(".", r"\.")):
+        method.setup("fit")
+    method.setup("predict")
+
+
+@pytest.mark.parametrize(
     ("settings", "fault"),
     [
         ({"frames": 0}, "model.frames is 0; give 1 or more"),
@@ -193,6 +263,7 @@ def test_what_is_drawn_is_a_setting() -> None:
         ({"hidden": 0}, "model.hidden is 0; give 1 or more"),
         ({"learning_rate": -1}, "model.learning_rate is -1; give 0 or more"),
         ({"temperature": 0, "contrast_weight": 1}, "temperature is 0; give more than 0"),
+        ({"target": "next", "decoder_input": "shifted_target"}, "nobody knows in tests; give zer"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], fault: str) -> None:

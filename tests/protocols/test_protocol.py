@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitbench.errors import InputError
-from gaitbench.protocols import Protocol, evaluate
+from gaitbench.protocols import Protocol, evaluate, unmet
 from gaitbench.protocols.retrieval import METRICS
 
 BASE = Protocol(
@@ -313,3 +313,51 @@ def test_impossible_protocols() -> None:
         replace(BASE, gallery_views="pooled", overall="all_cells")
     with pytest.raises(ValueError, match="may be called"):
         replace(BASE, probes={"overall": {}})
+
+
+def windows(repeats: int = 3) -> tuple[np.ndarray, pd.DataFrame]:
+    """Several windows of each walk, which share its labels."""
+    embeddings, table = walks(3)
+    table = table.assign(recording=np.arange(len(table))).loc[table.index.repeat(repeats)]
+    table["first_frame"] = np.tile(np.arange(repeats) * 6, len(embeddings))
+    noise = np.random.default_rng(4).normal(size=(len(table), embeddings.shape[1]))
+    points = embeddings.repeat(repeats, 0) + 0.3 * noise.astype(np.float32)
+    return points, table.reset_index(drop=True)
+
+
+def test_windows_of_a_recording_are_no_repeats() -> None:
+    points, table = windows()
+    protocol = replace(BASE, repeated="last")
+    whole = evaluate(points, table, protocol, bootstrap=0)
+    assert not any("repeat" in note for note in whole.notes)
+    assert whole.metrics["CL"]["n"] == (table["condition"] == "cl").sum()
+    order = np.random.default_rng(5).permutation(len(table))
+    shuffled = evaluate(points[order], table.iloc[order], protocol, bootstrap=0)
+    assert shuffled.metrics == whole.metrics
+    # without the columns that tell them apart they are
+    unknown = evaluate(points, table.drop(columns="first_frame"), protocol, bootstrap=0)
+    assert any("the last of each counts" in note for note in unknown.notes)
+    # a window that is there twice is one
+    twice = pd.concat([table, table.iloc[:1]]), np.concatenate([points, points[:1]])
+    notes = evaluate(twice[1], twice[0], protocol, bootstrap=0).notes
+    assert notes[0].startswith("1 sequence repeats the subject, condition, number, view, recording")
+
+
+@pytest.mark.parametrize("views", ["each", "pooled"])
+def test_pieces_of_the_probes_give_the_same(views, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, table = windows()
+    protocol = replace(BASE, gallery_views=views)
+    whole = evaluate(points, table, protocol, bootstrap=50)
+    monkeypatch.setattr("gaitbench.protocols.protocol.GENUINE_AT_ONCE", 30)
+    pieces = evaluate(points, table, protocol, bootstrap=50)
+    assert pieces.metrics == whole.metrics
+    pd.testing.assert_frame_equal(pieces.table, whole.table)
+
+
+def test_unmet_says_what_a_table_lacks() -> None:
+    table = windows()[1]
+    assert unmet(table, BASE) == ""
+    assert "column(s) view" in unmet(table.drop(columns="view"), BASE)
+    only = table[table["number"] > 2]
+    assert "wants gallery sequences with condition nm and number 1/2" in unmet(only, BASE)
+    assert f"none of the {len(only)} sequences is one" in unmet(only, BASE)

@@ -28,6 +28,8 @@ SCREENS = [
     pytest.param("euclidean", (torch.uint8, torch.bfloat16, torch.float32), marks=needs_bytes),
     pytest.param("euclidean", (torch.uint8,), marks=needs_bytes),
     ("l1", None),
+    ("euclidean", (torch.float64,)),
+    ("l1", (torch.float64,)),
 ]
 
 
@@ -194,6 +196,27 @@ def test_collapsed_embeddings_are_measured_once(distance, distinct) -> None:
     chosen = torch.arange(0, 2000, 500)
     expected = sorted_ranks(points, subjects, probes[chosen], gallery, distance)
     assert filled(ranks[chosen]) == expected
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "l1"])
+def test_crowds_of_genuine_items_are_looked_up(distance) -> None:
+    """Ranks are those of sorting, and hardly anything but the genuine pairs is measured."""
+    generator = torch.Generator().manual_seed(6)
+    subjects = torch.arange(4).repeat_interleave(60)
+    people = torch.randn(4, 48, generator=generator)
+    points = people[subjects] + torch.randn(240, 48, generator=generator)
+    points[7:9] = points[100]  # exact ties
+    probes, gallery = torch.arange(0, 240, 5), torch.arange(240)
+    genuine = find_genuine(subjects, probes, gallery)
+    ranker = Ranker(points, distance, width=64)
+    assert genuine.items.shape[1] == 60
+    assert ranker._choose(len(probes) * len(gallery), genuine) == (torch.float64,)
+    with counted_pairs() as measured:
+        ranks = ranker.ranks(probes, gallery, genuine)
+    assert filled(ranks) == sorted_ranks(points, subjects, probes, gallery, distance)
+    assert sum(measured) < genuine.items.numel() + 20 * len(probes)
+    few = genuine.items[:, :9], genuine.valid[:, :9]
+    assert ranker._choose(1 << 10, Genuine(*few, genuine.itself)) == (torch.float32,)
 
 
 def test_equal_embeddings_are_ranked_by_their_place() -> None:

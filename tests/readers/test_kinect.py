@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gaitbench.errors import InputError
-from gaitbench.kinect import BIWI, IAS_LAB, KGBD, KGBD_JOINTS, KGBD_ORDER, KinectSet
+from gaitbench.kinect import (
+    BIWI,
+    IAS_LAB,
+    KGBD,
+    KGBD_JOINTS,
+    KGBD_ORDER,
+    KS20,
+    KS20_VIEWS,
+    KinectSet,
+)
 from gaitbench.readers import kinect as reader
 from gaitbench.readers.kinect import (
     Options,
@@ -26,6 +35,7 @@ from gaitbench.skeleton import KINECT20
 from gaitbench.sliding import sliding_windows
 from gaitbench.store import SequenceStore, StoreInfo, cached_store
 from tests.goldens import SGELA, kinect_trees
+from tests.ks20_tree import write_ks20
 
 INFO = StoreInfo("kinect", "skeleton3d", "kinect20", "metres, x y z")
 EXPECTED = json.loads((SGELA / "raw_expected.json").read_text())
@@ -198,6 +208,91 @@ def test_joints_at_no_distance_are_counted_and_kept(tmp_path: Path) -> None:
     assert not store.frames[1, :, 2].any()
 
 
+def test_bodies_of_nothing_but_zeros_are_nobody(tmp_path: Path) -> None:
+    # the tracker's states are those of a whole body, its joints lie in the camera
+    zeros = "".join(
+        f"{line(0).replace('0.5', '0.0').replace('2.0000,0', '0,0')}\n" for _ in range(20)
+    )
+    frames = [body(0), NOBODY, NOBODY + body(1), zeros, body(2, state=0), body(3)]
+    table, x = trained(read(tree(tmp_path / "t", *frames), BIWI, tmp_path / "a", clip="none"))
+    assert x == [[0, 3]]
+    assert table[["dropped", "nobody", "missing"]].to_numpy().tolist() == [[4, 2, 4]]
+    tracked = read(tmp_path / "t", BIWI, tmp_path / "b", clip="none", body="tracked")
+    table, x = trained(tracked)
+    assert x == [[0, 1, 3]]
+    assert table[["dropped", "nobody"]].to_numpy().tolist() == [[3, 2]]
+
+    folder = tmp_path / "kinect gait raw dataset" / "Person007"
+    folder.mkdir(parents=True)
+    (folder / "1.txt").write_text(walk(3).replace(";1;0.5;2", ";0;0;0"))
+    store = read(tmp_path, KGBD, tmp_path / "c", clip="none")
+    assert store.sequences[["length", "zero_frames", "zero_joints"]].to_numpy().tolist() == [
+        [3, 1, 20]
+    ]
+
+
+def test_takes_of_ks20_are_told_by_their_names(tmp_path: Path) -> None:
+    drawn = write_ks20(tmp_path / "KS20", frames=4, takes=(2, 10))
+    for folder in ("frontal", "left_lateral"):
+        (tmp_path / "KS20" / folder / "notes.md").touch()
+    table = (store := read(tmp_path, KS20, tmp_path / "cache")).sequences
+    assert store.frames.shape == (5 * 2 * 2 * 4, 25, 3)
+    keys = [(view, take, person) for view in KS20_VIEWS for person in (7, 12) for take in (2, 10)]
+    told = [(view, int(take), int(person)) for view, take, person in keys]
+    assert table["subject"].tolist() == [f"{person:03d}" for _, _, person in told]
+    assert table["number"].tolist() == [take for _, take, _ in told]
+    assert table["view"].tolist() == [KS20_VIEWS[view] for view, _, _ in told]
+    for row, key in enumerate(told):
+        frames = store.frames[table["start"][row] : table["start"][row] + 4]
+        np.testing.assert_array_equal(frames, drawn[key].astype(np.float32))
+
+
+def test_frames_of_ks20_without_anybody_are_left_out(tmp_path: Path) -> None:
+    write_ks20(tmp_path, people=(3, 4), takes=(1,), frames=5)
+    zeros = "1,0,0,0.000,2\n" * 25
+    for time in (33, 66):
+        (tmp_path / "frontal" / f"gc1_body3_{time}_skeleton.txt").write_text(zeros)
+    for time in range(0, 133, 33):
+        (tmp_path / "frontal" / f"gc1_body4_{time}_skeleton.txt").write_text(zeros)
+    columns = ["length", "first_frame", "last_frame", "missing", "dropped", "nobody"]
+    for gaps, expected in (
+        ("join", [[3, 0, 4, 2, 2, 2]]),
+        ("cut", [[1, 0, 0, 0, 2, 2], [2, 3, 4, 0, 0, 0]]),
+    ):
+        store = read(tmp_path, KS20, tmp_path / gaps, gaps=gaps)
+        frontal = store.sequences[store.sequences["view"] == 90]
+        assert frontal[columns].to_numpy().tolist() == expected
+        assert (store.path / "skipped.csv").read_text().splitlines()[1:] == [
+            "6,frontal/gc1_body4,is left out: no frame remains between its ends"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("gc1_body7_0_a.txt", "1,0,0,1\n" * 24, "has 24 lines, expected 25, one a joint; mend"),
+        ("gc1_body7_0_a.txt", "", "has 0 lines, expected 25"),
+        ("gc1_body7_0_a.txt", "1,0,0,1\n" * 24 + "1,0,0\n", "line 25 has 3 values, expected 4"),
+        ("gc1_body7_0_a.txt", "0,0,1\n" * 25, "line 1 has 3 values, expected 4"),
+        ("gc1_body7_0_a.txt", "1,0,nan,1\n" * 25, "line 1 has 'nan' as value 3, expected a number"),
+        ("gc1_body7_0_a.txt", "1,0,x,1\n" * 25, "line 1 has 'x' as value 3, expected a number"),
+        ("body7_0.txt", "", "is no frame like gc1_body7_1234.txt; rename it or move it away"),
+        (
+            "gc1_body7_33_twice.txt",
+            "",
+            "gc1_body7_33_skeleton.txt are of the same person, take and time",
+        ),
+    ],
+)
+def test_faulty_frames_of_ks20_are_named(name: str, text: str, fault: str, tmp_path: Path) -> None:
+    write_ks20(tmp_path, people=(7,), takes=(1,), frames=2)
+    (tmp_path / "frontal" / "gc1_body7_0_skeleton.txt").unlink()
+    (tmp_path / "frontal" / name).write_text(text)
+    with pytest.raises(InputError, match=rf"frontal/{name} .*{fault}") as error:
+        read(tmp_path, KS20, tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
 def test_recordings_without_a_frame_are_listed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,9 +302,7 @@ def test_recordings_without_a_frame_are_listed(
     _, x = trained(store)
     assert x == [[10, 11, 12, 13, 14]]
     assert len(store) == 1
-    assert "left out 2 of 3 recordings, listed in skipped.csv; the first: Testing/Walking" in (
-        caplog.text
-    )
+    assert "left out 2, listed in skipped.csv; the first: Testing/Walking/022 is" in caplog.text
     listed = (store.path / "skipped.csv").read_text().splitlines()
     assert listed[1:] == [
         "2,Testing/Walking/022,is left out: no frame with a whole body remains between its ends",
@@ -265,13 +358,14 @@ def test_faulty_walks_are_named(text: str, fault: str, tmp_path: Path) -> None:
 PIECES = st.sampled_from([b"", b",", b";", b"\n", b"nan", b"-", b"1e999", b"00", b"\xff", b"true"])
 
 
-@pytest.mark.parametrize("kind", ["frame", "walk"])
+@pytest.mark.parametrize("kind", ["frame", "walk", "points"])
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_in_a_file_is_read_or_refused(
     kind: str, data: st.DataObject, tmp_path: Path
 ) -> None:
-    content = (body(0) if kind == "frame" else walk(1)).encode()
+    texts = {"frame": body(0), "walk": walk(1), "points": "1,0.5,-0.25,3.0\n" * 25}
+    content = texts[kind].encode()
     begin = data.draw(st.integers(0, len(content)))
     end = begin + data.draw(st.integers(0, 9))
     file = tmp_path / "file.txt"
@@ -279,6 +373,8 @@ def test_whatever_is_in_a_file_is_read_or_refused(
     try:
         if kind == "frame":
             found = reader._skeleton(str(file))
+        elif kind == "points":
+            found = reader._points(str(file))
         else:
             found, _ = reader._walk(str(file))
     except InputError as error:

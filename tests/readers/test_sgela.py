@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gaitbench.errors import InputError
-from gaitbench.kinect import BIWI, IAS_LAB, KGBD, KGBD_ORDER, KinectSet
+from gaitbench.kinect import BIWI, IAS_LAB, KGBD, KGBD_ORDER, KS20, KinectSet
 from gaitbench.readers.kinect import JointOrder
 from gaitbench.readers.sgela import find_windows, read_ids, read_windows, windows_fingerprint
 from gaitbench.store import SequenceStore, StoreInfo, cached_store
@@ -21,9 +21,13 @@ PUBLISHED = "npy_dataset"
 
 
 def read(
-    path: Path, data: KinectSet, cache: Path, joint_order: JointOrder = "kinect"
+    path: Path,
+    data: KinectSet,
+    cache: Path,
+    joint_order: JointOrder = "kinect",
+    view: int | None = None,
 ) -> SequenceStore:
-    parts = find_windows(path, data, 6)
+    parts = find_windows(path, data, 6, view)
     return cached_store(
         cache,
         data.name,
@@ -33,12 +37,14 @@ def read(
     )
 
 
-def write(folder: Path, tag: str, prefix: str, ids: Any, seed: int, windows: int) -> np.ndarray:
+def write(
+    folder: Path, tag: str, prefix: str, ids: Any, seed: int, windows: int, joints: int = 20
+) -> np.ndarray:
     """Windows (N, 6, 20, 3) written as published, and who is in them."""
     folder.mkdir(parents=True, exist_ok=True)
-    frames = np.random.default_rng(seed).normal(size=(windows, 6, 20, 3))
+    frames = np.random.default_rng(seed).normal(size=(windows, 6, joints, 3))
     for axis, name in enumerate("xyz"):
-        values = frames[..., axis].reshape(-1, 20)
+        values = frames[..., axis].reshape(-1, joints)
         np.save(folder / f"{prefix}source_{name}_{tag}_6.npy", values)
     if isinstance(ids, dict):
         np.save(folder / f"ids_{tag}_6.npy", np.array(ids, dtype=object), allow_pickle=True)
@@ -111,6 +117,46 @@ def test_the_later_layout_has_a_folder_a_part(prefix: str, tmp_path: Path) -> No
     shutil.rmtree(base / "test_npy_data")
     with pytest.raises(InputError, match=r"test_npy_data has no folder of a test part, expected"):
         find_windows(base, KGBD, 6)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_views_of_ks20_have_folders_of_their_own(later: bool, tmp_path: Path) -> None:
+    base, drawn = tmp_path / "Datasets" / "KS20" / "6", {}
+    name, test = ("", "probe") if later else ("KS20_", "")
+    for number in (1, 3):
+        folder = base / f"view_{number}"
+        drawn[number] = write(
+            folder / f"{name}train_npy_data", "KS20", "", {2: [0, 1]}, number, 2, 25
+        )
+        write(folder / f"{name}test_npy_data" / test, "KS20", "t_", {2: [0]}, 9, 1, 25)
+    store = read(tmp_path, KS20, tmp_path / "all")
+    part = "probe" if later else "test"
+    assert store.sequences["condition"].tolist() == ["train"] * 4 + [part] * 2
+    assert store.sequences["view"].tolist() == [30, 30, 130, 130, 30, 130]
+    trained = np.concatenate([drawn[1], drawn[3]]).reshape(24, 25, 3)
+    np.testing.assert_array_equal(store.frames[:24], trained)
+    store = read(tmp_path, KS20, tmp_path / "one", view=130)
+    assert store.sequences["view"].tolist() == [130] * 3
+    np.testing.assert_array_equal(store.frames[:12], drawn[3].reshape(12, 25, 3))
+    assert find_windows(tmp_path, KS20, 6, view=180) == []
+    # files that are of no view count before those of all
+    write(base / f"{name}train_npy_data", "KS20", "", {2: [0]}, 5, 1, 25)
+    write(base / f"{name}test_npy_data" / test, "KS20", "t_", {2: [0]}, 6, 1, 25)
+    assert read(tmp_path, KS20, tmp_path / "whole").sequences["view"].tolist() == [0, 0]
+
+
+def test_frames_of_nothing_but_zeros_are_counted(tmp_path: Path) -> None:
+    biwi(tmp_path)
+    for axis in "xyz":
+        file = tmp_path / "BIWI_train_npy_data" / f"source_{axis}_BIWI_6.npy"
+        values = np.load(file)
+        values[7:9] = 0
+        if axis == "z":
+            values[0, 3] = 0
+        np.save(file, values)
+    table = read(tmp_path, BIWI, tmp_path / "cache").sequences
+    assert table["zero_frames"].tolist() == [0, 2, 0, 0]
+    assert table["zero_joints"].tolist() == [1, 40, 0, 0]
 
 
 def biwi(path: Path, ids: Any = None, windows: int = 3) -> Path:

@@ -1,27 +1,24 @@
-"""Drawings as `predict` makes them, and the numbers in their summary."""
+"""Drawings as `predict` makes them: which, and into which files."""
 
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gaitbench import drawings
-from gaitbench.activation import at_frames, find_steps, share_of_greatest
-from gaitbench.drawings import ActivationDrawings, Seen, joined, look, matching, one_of_each
+from gaitbench.drawings import Drawings
+from gaitbench.drawings.callback import matching, one_of_each, unique_names
 from gaitbench.errors import InputError
 from gaitbench.methods import GaitGraph2
 from gaitbench.skeleton import COCO17
-from gaitbench.windows import Window
 from tests.conftest import Bench
 
-OVERLAY = f"--config={Path(__file__).parents[1] / 'configs' / 'draw.yaml'}"
+OVERLAY = f"--config={Path(__file__).parents[2] / 'configs' / 'draw.yaml'}"
 QUICK = ("--draw.formats=[png]", "--draw.workers=1", "--evaluation.bootstrap=0")
 
 TABLE = pd.DataFrame(
@@ -131,21 +128,21 @@ def test_mistakes_are_one_sentence(
 )
 def test_settings_out_of_range_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ActivationDrawings(**setting)
+        Drawings(**setting)
 
 
 def test_method_that_cannot_say_where_it_looks_is_refused() -> None:
     trainer = SimpleNamespace(datamodule=SimpleNamespace(frame_kind="pose", dataset="casia_b"))
-    ActivationDrawings(0).on_predict_start(trainer, torch.nn.Module())  # type: ignore[arg-type]
+    Drawings(0).on_predict_start(trainer, torch.nn.Module())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="Module on casia_b has nothing that is drawn upon poses"):
-        ActivationDrawings(1).on_predict_start(trainer, torch.nn.Module())  # type: ignore[arg-type]
+        Drawings(1).on_predict_start(trainer, torch.nn.Module())  # type: ignore[arg-type]
 
 
 def test_mp4_without_its_program_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match="needs the program ffmpeg"):
-        ActivationDrawings(1, formats=["mp4"])
-    assert ActivationDrawings(1).formats == ["gif", "png"]
+        Drawings(1, formats=["mp4"])
+    assert Drawings(1).formats == ["gif", "png"]
 
 
 # ---------------------------------------------------------------------------------------- choosing
@@ -181,72 +178,10 @@ def test_everybody_has_a_turn_first() -> None:
 
 
 def test_names_are_unique_and_fit_for_files() -> None:
-    assert drawings.unique_names(TABLE)[0] == "075-nm-01-000"
-    assert drawings.unique_names(TABLE)[-1] == "077-n_m-03-090"
+    assert unique_names(TABLE)[0] == "075-nm-01-000"
+    assert unique_names(TABLE)[-1] == "077-n_m-03-090"
     twice = pd.concat([TABLE, TABLE.iloc[:1].set_axis([30])])
-    names = drawings.unique_names(twice)
+    names = unique_names(twice)
     assert names[0] == "075-nm-01-000-row3"
     assert names[-1] == "075-nm-01-000-row30"
     assert len(set(names)) == 7
-
-
-# ----------------------------------------------------------------------------------------- numbers
-
-
-def test_figures_are_means_over_the_frames_that_are_real() -> None:
-    """Against a loop over walks, frames and bins."""
-    generator = torch.Generator().manual_seed(0)
-    windows = Window(40, "center").draw(np.array([33, 70]), 0)
-    turns = torch.from_numpy(windows) / 24.0
-    frames = torch.rand(2, 40, 17, 3, generator=generator) + 0.1
-    frames[:, :, 15, 0] = 50 + 20 * torch.cos(2 * torch.pi * turns)
-    frames[:, :, 16, 0] = 50 - 20 * torch.cos(2 * torch.pi * turns)
-    shown = torch.randn(2, 10, 17, generator=generator)
-    seen = look(np.array([7, 3]), frames, {"a": shown}, windows, COCO17, [1])
-    values = at_frames(share_of_greatest(shown), 40)
-    for k, length in enumerate((33, 40)):
-        start = next(
-            s for s in range(40) if (np.diff(windows[k, s : s + length]) == 1).sum() == length - 1
-        )
-        own, pose = values[k, start : start + length], frames[k, start : start + length]
-        phase = find_steps(pose[None], COCO17).phase[0]
-        expected = [own[:, joint].mean() for joint in range(17)]
-        for step in range(8):
-            inside = [own[t].mean() for t in range(length) if int(phase[t] * 8) % 8 == step]
-            expected.append(torch.stack(inside).mean())
-        np.testing.assert_allclose(seen.figures["a"][k], expected, atol=1e-5)
-    (walk,) = seen.walks
-    assert walk.row == 3
-    np.testing.assert_array_equal(walk.pose, frames[1])
-    np.testing.assert_array_equal(walk.maps["a"], values[1])
-    assert len(walk.keys) == drawings.KEY_FRAMES
-
-
-def test_walks_that_two_processes_saw_count_once() -> None:
-    def seen(rows: list[int]) -> Seen:
-        figures = np.array([[row, np.nan if row == 2 else 1] for row in rows], np.float32)
-        walks = [drawings.Walk(row, *[None] * 3) for row in rows if row % 2]  # type: ignore[arg-type]
-        return Seen(np.array(rows), {"a": figures}, walks)
-
-    whole = joined([seen([0, 1, 2]), seen([5, 3]), seen([0, 5])])
-    assert whole.rows.tolist() == [0, 1, 2, 3, 5]
-    np.testing.assert_array_equal(whole.figures["a"][:, 0], whole.rows)
-    np.testing.assert_array_equal(whole.figures["a"][:, 1], [1, 1, np.nan, 1, 1])
-    assert [walk.row for walk in whole.walks] == [1, 3, 5]
-
-
-def test_a_person_counts_once_in_means_and_intervals() -> None:
-    random = np.random.default_rng(0)
-    people = np.array(["a"] * 5 + ["b"] + ["c"] * 2)
-    values = random.random((8, 17 + drawings.PHASES)).astype(np.float32)
-    values[5, 3] = np.nan  # b was never seen there
-    values[:, 4] = np.nan
-    table = drawings.summarise({"m": values}, people, COCO17)
-    means = pd.DataFrame(values.astype(float)).groupby(people).mean()
-    np.testing.assert_allclose(table["mean"], means.mean(), rtol=1e-5)
-    half = 1.96 * means.std() / np.sqrt(means.count().where(means.count() > 0))
-    np.testing.assert_allclose(table["high"] - table["mean"], half, rtol=1e-4)
-    assert table["people"].tolist() == means.count().tolist()
-    alone = drawings.summarise({"m": values[:5]}, people[:5], COCO17)
-    assert alone["low"].isna().all()
-    assert alone["mean"].notna().sum() == 24

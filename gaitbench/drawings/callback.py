@@ -1,12 +1,11 @@
-"""Drawings of where a network looks, made while it predicts."""
+"""The callback that draws while ``predict`` runs: which walks, and into which files."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,74 +16,32 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from gaitbench import activation
+from gaitbench.activation import Attending, Explaining
 from gaitbench.batch import GaitBatch, Rows
 from gaitbench.callbacks import describe, run_directory
-from gaitbench.draw import animate_maps, draw_maps, has_ffmpeg, map_summary, save_figure
+from gaitbench.draw import has_ffmpeg, save_figure
+from gaitbench.drawings.activation import ActivationLook
+from gaitbench.drawings.attention import AttentionLook
+from gaitbench.drawings.seen import Drawing, Look, Seen, joined
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
-from gaitbench.skeleton import Skeleton
 from gaitbench.workers import in_parallel
 
 Format = Literal["gif", "mp4", "png"]
 
-KEY_FRAMES = 8
-PHASES = 8
-"""Bins of the phase of the step."""
-NORMAL_95 = 1.96
-"""Deviations of the mean to either side that hold 95 % of a normal distribution."""
-SUMMARY = "summary"
 
-Values = NDArray[np.float32]
-
-
-class Walk(NamedTuple):
-    """One walk that will be drawn: the frames that it has, without padding.
-
-    Args:
-        row: of the table.
-        pose: (T, V, 3).
-        maps: name -> (T, V) in 0..1.
-        keys: frames for the sheet.
-    """
-
-    row: int
-    pose: Values
-    maps: Mapping[str, Values]
-    keys: NDArray[np.int64]
-
-
-class Drawing(NamedTuple):
-    """A walk with what is written upon it and the files it becomes."""
-
-    walk: Walk
-    title: str
-    paths: Sequence[Path]
-
-
-class Seen(NamedTuple):
-    """What one process has seen of a run.
-
-    Args:
-        rows: (N,) table rows, some of them several times.
-        figures: map -> (N, V + PHASES), mean value of each joint and in each phase, NaN where a
-            phase is not seen.
-        walks: those that will be drawn.
-    """
-
-    rows: Rows
-    figures: Mapping[str, Values]
-    walks: Sequence[Walk]
-
-
-class ActivationDrawings(pl.Callback):
+class Drawings(pl.Callback):
     """Draws what a network looks at, over the walks that ``predict`` embeds.
 
-    Each chosen walk becomes an animation and a sheet of key frames in which size and colour of a
-    joint tell its value: how much it adds to the embedding (``activation``), and the factors of the
-    attention modules if the network has any. A value is a share of the greatest of its walk. With
-    test-time augmentation the walk itself is drawn. ``summary.png`` and ``summary.csv`` tell the
-    means over all people in the run, by joint and by phase of the step.
+    Of a graph network each chosen walk becomes an animation and a sheet of key frames in which size
+    and colour of a joint tell its value: how much it adds to the embedding (``activation``), and
+    the factors of the attention modules if the network has any. A value is a share of the greatest
+    of its walk. With test-time augmentation the walk itself is drawn. ``summary.png`` and
+    ``summary.csv`` tell the means over all people in the run, by joint and by phase of the step.
+
+    Of a decoder with attention each chosen window becomes a sheet of matrices, decoder step by
+    encoded frame, beside the mask that the loss has; ``attention.png`` and ``attention.csv`` tell
+    the means over all people.
 
     Args:
         limit: most walks to draw; 0 for none, and then nothing is computed either.
@@ -94,8 +51,8 @@ class ActivationDrawings(pl.Callback):
             random but the same in every run, are drawn.
         dir: where files go; ``drawings`` in the run's folder if not given.
         formats: any of gif, mp4 (needs the program ffmpeg) and png; if not given gif, png and,
-            where ffmpeg is there, mp4.
-        maps: names of the maps to draw; all of them if not given.
+            where ffmpeg is there, mp4. Matrices come as png alone.
+        maps: names of the maps, or axes, to draw; all of them if not given.
         fps: frames a second of an animation; 12.5 is half the pace of CASIA-B and OUMVLP.
         workers: processes that draw; one a core if not given.
     """
@@ -141,11 +98,7 @@ class ActivationDrawings(pl.Callback):
         if not self.limit:
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if data.frame_kind != "pose" or not isinstance(pl_module, activation.Explaining):
-            raise InputError(
-                f"draw.limit is {self.limit}, but {type(pl_module).__name__} on {data.dataset} has "
-                "nothing that is drawn upon poses; leave draw.limit at 0"
-            )
+        self._look = self._look_at(pl_module, data)
         loader: Any = trainer.predict_dataloaders
         rows = np.sort(loader.batch_sampler.rows)
         if self.query is not None:
@@ -156,6 +109,23 @@ class ActivationDrawings(pl.Callback):
             rows = rows[one_of_each(data.sequences["subject"].iloc[rows])]
         self._drawn = frozenset(rows[: self.limit].tolist())
         self._seen: list[Seen] = []
+
+    def _look_at(self, method: pl.LightningModule, data: Any) -> Look:
+        """What is drawn of a method on a dataset."""
+        spatial = data.frame_kind == "skeleton3d"
+        if isinstance(method, Explaining) and (spatial or data.frame_kind == "pose"):
+            return ActivationLook(data.layout, spatial, self.formats, self.fps)
+        if not isinstance(method, Attending) or not spatial:
+            raise InputError(
+                f"draw.limit is {self.limit}, but {type(method).__name__} on {data.dataset} has "
+                "nothing that is drawn upon poses; leave draw.limit at 0"
+            )
+        if "png" not in self.formats:
+            raise InputError(
+                f"draw.formats is [{', '.join(self.formats)}], but the attention of "
+                f"{type(method).__name__} is drawn as png; name it"
+            )
+        return AttentionLook(data.layout, data.frames)
 
     def on_predict_batch_end(
         self,
@@ -179,15 +149,14 @@ class ActivationDrawings(pl.Callback):
         # what the loader drew, since a window is a function of lengths and seed
         windows = window.draw(length[rows[:: window.count]], batch.seed)[chosen]
         with trainer.precision_plugin.forward_context():
-            maps = pl_module.explain(frames)  # type: ignore[operator]
+            maps = self._look.maps(pl_module, frames)
         drawn = [
             k
             for k, place in enumerate(chosen)
             if rows[place] in self._drawn and place % window.count == window.count // 2
         ]
-        layout = trainer.datamodule.layout  # type: ignore[attr-defined]
         maps, frames = self._picked(maps), frames.float().cpu()
-        self._seen.append(look(rows[chosen], frames, maps, windows, layout, drawn))
+        self._seen.append(self._look.look(rows[chosen], frames, maps, windows, drawn))
 
     def _picked(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = self.maps or list(maps)
@@ -224,32 +193,31 @@ class ActivationDrawings(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, seen: Seen, directory: Path
     ) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        network = " ".join(
-            filter(None, [type(pl_module).__name__, pl_module.hparams.get("backbone")])
-        )
+        cut = getattr(data, "samples", None) == "windows"
+        look, noun = self._look, "window" if cut else "walk"
+        network = _network(pl_module)
         table = data.sequences.iloc[[walk.row for walk in seen.walks]]
         drawings = [
             Drawing(
                 walk,
                 f"{_labels(sequence)}\n{network}",
-                [directory / f"{name}.{ending}" for ending in self.formats],
+                [directory / f"{name}.{ending}" for ending in look.formats],
             )
             for walk, name, (_, sequence) in zip(
                 seen.walks, unique_names(table), table.iterrows(), strict=True
             )
         ]
-        draw = partial(_write, skeleton=data.layout, fps=self.fps)
         board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
-        for paths in in_parallel(draw, drawings, "drawing", self.workers):
+        for paths in in_parallel(look.write, drawings, "drawing", self.workers):
             _show(board, paths, trainer.global_step)
         people = data.sequences["subject"].iloc[seen.rows].to_numpy(str)
-        summary = summarise(seen.figures, people, data.layout)
-        with written_whole(directory / f"{SUMMARY}.csv") as beside:
+        summary = look.summarise(seen.figures, people)
+        with written_whole(directory / f"{look.summary}.csv") as beside:
             summary.to_csv(beside, index=False, lineterminator="\n")
-        count = f"{_several(len(people), 'walk')} of {_several(len(set(people)), 'subject')}"
-        figure = map_summary(summary, f"{network}, {count}")
-        _show(board, [save_figure(figure, directory / f"{SUMMARY}.png")], trainer.global_step)
-        print(f"{_several(len(drawings), 'walk')} drawn, {count} summed up, in {directory}")
+        count = f"{_several(len(people), noun)} of {_several(len(set(people)), 'subject')}"
+        figure = look.chart(summary, f"{network}, {count}")
+        _show(board, [save_figure(figure, directory / f"{look.summary}.png")], trainer.global_step)
+        print(f"{_several(len(drawings), noun)} drawn, {count} summed up, in {directory}")
 
 
 def matching(table: pd.DataFrame, query: str) -> NDArray[np.bool_]:
@@ -289,113 +257,12 @@ def one_of_each(subject: "pd.Series[Any]") -> Rows:
     return order[turn.to_numpy().argsort(kind="stable")]
 
 
-def look(
-    rows: Rows,
-    frames: Tensor,
-    maps: Mapping[str, Tensor],
-    windows: NDArray[np.int64],
-    skeleton: Skeleton,
-    drawn: Sequence[int],
-) -> Seen:
-    """What the maps of some walks come to, and all of those that are to be drawn.
-
-    Args:
-        rows: (B,) of the table.
-        frames: (B, S, V, 3) poses; on the CPU, as are the maps.
-        maps: name -> (B, T', V), of any range.
-        windows: (B, S) which frame of its walk each is.
-        skeleton: layout of the joints.
-        drawn: which of the B to keep for drawing.
-    """
-    order, real = map(torch.from_numpy, activation.in_time(windows))
-    batch = torch.arange(len(rows))[:, None]
-    pose = frames[batch, order]
-    values = {
-        name: activation.at_frames(activation.share_of_greatest(shown), frames.shape[1])[
-            batch, order
-        ]
-        for name, shown in maps.items()
-    }
-    steps = activation.find_steps(pose, skeleton, real)
-    share = real.float() / real.sum(1, keepdim=True)
-    bins = (steps.phase.nan_to_num(0) * PHASES).long() % PHASES
-    known = real & ~steps.phase.isnan()
-    in_bin = torch.nn.functional.one_hot(bins, PHASES).float() * known[..., None]
-    of_bin = in_bin / in_bin.sum(1, keepdim=True)  # NaN where the bin is empty
-    figures = {}
-    for name, value in values.items():
-        of_joint = (value * share[..., None]).sum(1)
-        of_phase = (value.mean(2)[..., None] * of_bin).sum(1)
-        figures[name] = torch.cat([of_joint, of_phase], 1).numpy()
-    walks = []
-    for k in drawn:
-        size = int(real[k].sum())
-        own = activation.Steps(steps.phase[k : k + 1], steps.frames[k : k + 1])
-        walks.append(
-            Walk(
-                int(rows[k]),
-                pose[k, :size].numpy(),
-                {name: value[k, :size].numpy() for name, value in values.items()},
-                activation.key_frames(own, size, KEY_FRAMES),
-            )
-        )
-    return Seen(rows, figures, walks)
-
-
-def joined(parts: Sequence[Seen]) -> Seen:
-    """One of all: each row once, with the mean of its windows, in the order of the table."""
-    rows = np.concatenate([part.rows for part in parts])
-    found, place = np.unique(rows, return_inverse=True)
-    figures = {}
-    for name in parts[0].figures:
-        values = np.concatenate([part.figures[name] for part in parts])
-        figures[name] = _means(values, place, len(found))
-    walks = {walk.row: walk for part in parts for walk in part.walks}
-    return Seen(found, figures, [walks[row] for row in sorted(walks)])
-
-
-def _means(values: Values, group: NDArray[np.int64], count: int) -> Values:
-    """Mean (count, K) of the values (N, K) of each group, NaN left out where others are known."""
-    known = ~np.isnan(values)
-    total, times = np.zeros((2, count, values.shape[1]))
-    np.add.at(total, group, np.where(known, values, 0))
-    np.add.at(times, group, known)
-    return np.divide(total, times, out=np.full_like(total, np.nan), where=times > 0).astype("f4")
-
-
-def summarise(
-    figures: Mapping[str, Values], people: NDArray[np.str_], skeleton: Skeleton
-) -> pd.DataFrame:
-    """Means over people, and the 95 % intervals of these means by the normal distribution.
-
-    Args:
-        figures: map -> (N, V + PHASES), see :class:`Seen`.
-        people: (N,) whose they are; a person counts once, however many walks there are.
-        skeleton: layout of the joints.
-
-    Returns:
-        Columns map, kind (``joint`` or ``phase``), name (of the joint, or where the bin begins),
-        mean, low, high and people; NaN where nobody, or for an interval a single person, was seen.
-    """
-    names, place = np.unique(people, return_inverse=True)
-    kinds = [("joint", joint) for joint in skeleton.joints]
-    kinds += [("phase", str(k / PHASES)) for k in range(PHASES)]
-    parts = []
-    for name, values in figures.items():
-        own = _means(values, place, len(names)).astype(np.float64)
-        count = (~np.isnan(own)).sum(0)
-        mean = np.nansum(own, 0) / np.where(count, count, np.nan)
-        spare = np.where(count > 1, count - 1, np.nan)
-        half = NORMAL_95 * np.sqrt(np.nansum((own - mean) ** 2, 0) / spare / count)
-        part = pd.DataFrame(kinds, columns=["kind", "name"])
-        part.insert(0, "map", name)
-        parts.append(part.assign(mean=mean, low=mean - half, high=mean + half, people=count))
-    return pd.concat(parts, ignore_index=True)
-
-
 def unique_names(table: pd.DataFrame) -> list[str]:
     """A name for the files of each sequence; what is no letter or digit becomes an underscore."""
-    names = [re.sub(r"[^\w.-]", "_", describe(sequence)) for _, sequence in table.iterrows()]
+    names = [
+        re.sub(r"[^\w.-]", "_", describe(sequence)) + _place(sequence, "-r{}-f{}")
+        for _, sequence in table.iterrows()
+    ]
     several = Counter(names)
     return [
         name if several[name] == 1 else f"{name}-row{row}"
@@ -403,29 +270,29 @@ def unique_names(table: pd.DataFrame) -> list[str]:
     ]
 
 
+def _place(sequence: "pd.Series[Any]", form: str) -> str:
+    """Recording and first frame of what is a part of it, where the table has them."""
+    if not {"recording", "first_frame"} <= set(sequence.index):
+        return ""
+    return form.format(sequence["recording"], sequence["first_frame"])
+
+
 def _several(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _labels(sequence: "pd.Series[Any]") -> str:
     return (
         f"subject {sequence['subject']}, {sequence['condition']} {sequence['number']:02d}, "
-        f"{sequence['view']}°"
+        f"{sequence['view']}°" + _place(sequence, "\nrecording {}, first frame {}")
     )
 
 
-def _write(drawing: Drawing, skeleton: Skeleton, fps: float) -> Sequence[Path]:
-    """Make the files of a walk."""
-    walk = drawing.walk
-    films = [path for path in drawing.paths if path.suffix != ".png"]
-    if films:
-        animate_maps(walk.pose, walk.maps, skeleton, films, drawing.title, fps)
-    for path in drawing.paths:
-        if path.suffix == ".png":
-            title = drawing.title.replace("\n", ", ")
-            figure = draw_maps(walk.pose, walk.maps, skeleton, walk.keys.tolist(), (), title)
-            save_figure(figure, path)
-    return drawing.paths
+def _network(method: pl.LightningModule) -> str:
+    """A method's name and what of its settings one must know to read its drawings."""
+    backbone, attention = (method.hparams.get(name) for name in ("backbone", "attention"))
+    words = [type(method).__name__, backbone, attention and f"with {attention} attention"]
+    return " ".join(filter(None, words))
 
 
 def _show(board: Any, paths: Sequence[Path], step: int) -> None:
