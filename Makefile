@@ -18,7 +18,7 @@ demo: $(READY)
 	@echo "Look at demo/run/tables/casia_b.cross_view.png and demo/walkers.gif"
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
