@@ -242,9 +242,10 @@ class ProtocolEvaluation(EmbeddingCollector):
     """Judges embeddings and attributes by named protocols: prints the table, logs it, writes it.
 
     Args:
-        protocols: ids; the dataset's default ones if not given, without those of attributes if the
-            method tells none, without those of known subjects if it tells none apart, and without
-            those that find no gallery or no probe.
+        protocols: ids, or an empty list for none, and then no embedding is kept for them; the
+            dataset's default ones if not given, without those of attributes if the method tells
+            none, without those of known subjects if it tells none apart, and without those that
+            find no gallery or no probe.
         distance: ``euclidean``, ``l1`` or ``cosine`` in place of each protocol's own.
         rerank: k-reciprocal re-ranking.
         bootstrap: resamples over subjects for the 95 % intervals; 0 for none.
@@ -269,10 +270,13 @@ class ProtocolEvaluation(EmbeddingCollector):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Look the protocols up, before anything is computed."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self._protocols = chosen_protocols(
-            data.protocols, self.protocols or list(data.default_protocols)
-        )
+        named = list(data.default_protocols) if self.protocols is None else self.protocols
+        self._protocols = chosen_protocols(data.protocols, named)
         self._left_out: set[str] = set()
+
+    def _collect(self, trainer: pl.Trainer, outputs: Any) -> None:
+        if self.protocols != []:
+            super()._collect(trainer, outputs)
 
     def on_embeddings(
         self,
@@ -286,13 +290,13 @@ class ProtocolEvaluation(EmbeddingCollector):
         """Evaluate; print and write unless this is a validation within training."""
         training = trainer.state.fn == "fit"
         protocols = self._protocols
-        if attributes is None and not self.protocols:
+        if attributes is None and self.protocols is None:
             protocols = [p for p in protocols if not isinstance(p, AttributeProtocol)]
             if not training and len(protocols) < len(self._protocols):
                 print("attributes are not judged: the network tells none")
-        if scores is None and not self.protocols:
+        if scores is None and self.protocols is None:
             protocols = [p for p in protocols if not isinstance(p, ClosedSetProtocol)]
-        if not self.protocols:
+        if self.protocols is None:
             protocols = self._with_sequences(protocols, sequences, training)
         if not protocols:
             if not training:

@@ -530,3 +530,17 @@ def test_predictions_that_are_not_finite_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"1 of 2 embeddings are not finite.* 076-bg-01-018;"):
         writer.on_predict_epoch_end(trainer, SimpleNamespace(device="cpu"))  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_list_of_protocols_judges_and_keeps_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer, judge = labelled("predict", tmp_path), ProtocolEvaluation([])
+    judge.setup(trainer, None, "predict")  # type: ignore[arg-type]
+    for rows, embeddings in (([0, 1], points(0, 1)), ([2], points(2))):
+        batch = {"row": torch.tensor(rows), "embedding": embeddings}
+        judge.on_predict_batch_end(trainer, None, batch)  # type: ignore[arg-type]
+    assert judge._batches == []
+    judge.on_predict_epoch_end(trainer, Log())  # type: ignore[arg-type]
+    assert capsys.readouterr().out == ""
+    assert not list(tmp_path.rglob("metrics.json"))
