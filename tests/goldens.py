@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaitbench.geometry import joint_velocity_bone_streams
 from gaitbench.skeleton import COCO17, OPENPOSE18
 
 GAITGRAPH = Path(__file__).parent / "golden" / "gaitgraph"
@@ -74,6 +75,8 @@ def golden(name: str, folder: Path = GAITGRAPH) -> dict[str, Any]:
         data = dict(file)
     if folder != GAITGRAPH:
         return data
+    if "angle" in data:
+        data["x"] = _streams(data)
     if name in SAME:
         other, arrays = SAME[name]
         data |= {array: golden(other)[array] for array in arrays}
@@ -86,6 +89,15 @@ def golden(name: str, folder: Path = GAITGRAPH) -> dict[str, Any]:
         rows = [place[tuple(key)] for key in data[f"{scene}_keys"]]
         data[f"{scene}_emb"] = data["full_emb"][rows]
     return data
+
+
+def _streams(data: dict[str, Any]) -> Any:
+    """Streams as published, of poses and of the one channel that rounding tells apart."""
+    pose = torch.from_numpy(data["pose"])
+    streams = joint_velocity_bone_streams(pose, LAYOUTS[str(data.get("layout", "coco"))])
+    streams[..., 2, 4] = torch.from_numpy(data["angle"])
+    branches, channels = map(int, str(data["mode"]).split("x"))
+    return streams.reshape(*pose.shape[:3], branches, channels).numpy()
 
 
 def recipe_weights(data: dict[str, Any], overridden: bool = True) -> dict[str, Tensor]:
