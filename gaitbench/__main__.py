@@ -15,6 +15,7 @@ RUNS = {
 }
 TOOLS = {
     "synthesize": "write a dataset of synthetic walkers in a real format",
+    "extract": "find people in videos: gray images, optical flow, silhouettes",
     "pipeline": "run the stages of a method, reusing those that are finished",
     "embed": "turn keypoints of your own videos into embeddings",
     "evaluate": "judge saved embeddings and attributes again, without a model",

@@ -377,3 +377,205 @@ class NeighbourContrast(nn.Module):
         other = (place + pairs) % (2 * pairs)
         loss = F.cross_entropy(logits.flatten(0, 1), other.repeat(axes), reduction="none")
         return loss.view(axes, -1).mean(dim=1)
+
+
+class SignatureLoss(nn.Module):
+    """How far codes are from the signatures that they should copy.
+
+    Args:
+        form: ``smooth_l1``, the sum over batch and values of e^2 / 2 where e is below delta, else
+            of delta (e - delta / 2); ``huber``, the mean of the same; ``mse``, the mean of e^2. The
+            sum makes gradients grow with the batch.
+        delta: where the square ends.
+
+    Source: Delgado-Escano et al. 2021, IEEE Access 9, document 9646881, authors' program: sums, and
+    a delta of 0.5.
+    """
+
+    def __init__(
+        self, form: Literal["smooth_l1", "huber", "mse"] = "smooth_l1", delta: float = 0.5
+    ) -> None:
+        if delta <= 0:
+            raise InputError(f"delta is {delta}; give more than 0")
+        super().__init__()
+        self.form = form
+        self.delta = delta
+
+    def forward(self, code: Tensor, signature: Tensor) -> Tensor:
+        """Scalar loss of codes (B, D) against signatures (B, D)."""
+        if self.form == "mse":
+            return F.mse_loss(code, signature)
+        reduction = "sum" if self.form == "smooth_l1" else "mean"
+        return F.huber_loss(code, signature, reduction=reduction, delta=self.delta)
+
+
+def _distances(points: Tensor, squared: bool = False) -> Tensor:
+    """Euclidean distances (S, B, B) of points (S, B, D); those of 0 have no gradient."""
+    with torch.autocast(points.device.type, enabled=False):
+        points = points.to(torch.promote_types(points.dtype, torch.float32))
+        # a product about the middle loses fewer digits
+        points = points - points.detach().mean(dim=1, keepdim=True)
+        product = points @ points.mT
+        lengths = product.diagonal(dim1=1, dim2=2)
+        distance = (lengths[:, :, None] + lengths[:, None] - 2 * product).clamp(min=0)
+        if squared:
+            return distance
+        near = distance == 0
+        return distance.masked_fill(near, 1).sqrt().masked_fill(near, 0)
+
+
+class MinedTriplet(nn.Module):
+    """What the triplet losses of embeddings share; they differ in the triplets that they take.
+
+    Args:
+        margin: by which a negative shall be farther than a positive.
+        unit: measure between unit vectors, otherwise between embeddings as they are.
+        squared: take squared distances.
+        parts: how many vectors an embedding is made of, each of which has triplets of its own.
+    """
+
+    def __init__(
+        self,
+        margin: float | None = 0.25,
+        unit: bool = True,
+        squared: bool = False,
+        parts: int = 1,
+    ) -> None:
+        if margin is not None and margin <= 0:
+            raise InputError(f"triplet margin is {margin}; give more than 0")
+        super().__init__()
+        self.margin = margin
+        self.unit = unit
+        self.squared = squared
+        self.parts = parts
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of embeddings (B, D) of subjects (B,)."""
+        parts = embedding.reshape(len(embedding), self.parts, -1).transpose(0, 1)
+        if self.unit:
+            parts = F.normalize(parts, dim=-1, eps=1e-6)
+        return self.mine(_distances(parts, self.squared), subject[:, None] == subject).mean()
+
+    def mine(self, distance: Tensor, same: Tensor) -> Tensor:
+        """Loss of each part, (S,).
+
+        Args:
+            distance: (S, B, B).
+            same: whether two are of the same subject, (B, B).
+        """
+        raise NotImplementedError
+
+    def excess(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """By how much a negative is too near."""
+        if self.margin is None:
+            return F.softplus((positive - negative).clamp(-100, 100))
+        return F.relu(positive - negative + self.margin)
+
+
+class BatchAllTriplet(MinedTriplet):
+    """Mean over all triplets of a batch that lack something to the margin; 0 if none does.
+
+    Its memory grows with parts times the pairs of a subject times the batch: 65 MB for 62 parts of
+    8 subjects with 16 walks.
+
+    Args:
+        margin: see :class:`MinedTriplet`, as the others.
+        unit: whether embeddings are scaled.
+        squared: whether distances are squared.
+        parts: vectors of an embedding: 62 of GaitSet. The loss is the mean over parts.
+        itself: also take each anchor as its own positive at distance 0, as GaitSet does.
+
+    Source: Hermans et al. 2017, arXiv 1703.07737; margin 0.2, 62 parts and ``itself``: Chao et al.
+    2019, arXiv 1811.06186, authors' program.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.25,
+        unit: bool = True,
+        squared: bool = False,
+        parts: int = 1,
+        itself: bool = False,
+    ) -> None:
+        super().__init__(margin, unit, squared, parts)
+        self.itself = itself
+
+    def mine(self, distance: Tensor, same: Tensor) -> Tensor:
+        """Loss of each part, (S,), of distances (S, B, B)."""
+        pairs = same if self.itself else same.clone().fill_diagonal_(False)
+        anchor, positive = pairs.nonzero(as_tuple=True)
+        # (S, pairs, B): each pair of an anchor and its positive with all negatives
+        excess = self.excess(distance[:, anchor, positive, None], distance[:, anchor])
+        excess = excess.masked_fill(same[anchor], 0).flatten(1)
+        return excess.sum(dim=1) / (excess > 0).sum(dim=1).clamp(min=1)
+
+
+class SemiHardTriplet(MinedTriplet):
+    """Mean over all pairs of a subject, each with its nearest negative that is farther off.
+
+    Where no negative is farther than the positive, it is the farthest one; where a batch has no
+    negative at all, one at distance 0 takes its place, as in TensorFlow Addons. With a margin of
+    None it is the softplus of the difference that counts, and the GaitCopy teacher of that kind
+    takes squared distances.
+
+    Source: Schroff et al. 2015, arXiv 1503.03832, section 3.2; margin 0.25: Delgado-Escano et al.
+    2021, authors' program.
+    """
+
+    def mine(self, distance: Tensor, same: Tensor) -> Tensor:
+        """Loss of each part, (S,), of distances (S, B, B)."""
+        far = distance.masked_fill(same, -torch.inf).amax(dim=2)
+        far = torch.where(same.all(dim=1), 0, far)
+        anchor, positive = same.clone().fill_diagonal_(False).nonzero(as_tuple=True)
+        own, others = distance[:, anchor, positive], distance[:, anchor]
+        nearer = same[anchor] | (others <= own[:, :, None])
+        farther = others.masked_fill(nearer, torch.inf).amin(dim=2)
+        negative = torch.where(nearer.all(dim=2), far[:, anchor], farther)
+        return self.excess(own, negative).sum(dim=1) / max(len(anchor), 1)
+
+
+class HardTriplet(MinedTriplet):
+    """Mean over anchors, each with its farthest positive and its nearest negative.
+
+    Source: Hermans et al. 2017, arXiv 1703.07737, "batch hard".
+    """
+
+    def mine(self, distance: Tensor, same: Tensor) -> Tensor:
+        """Loss of each part, (S,), of distances (S, B, B)."""
+        positive = distance.masked_fill(~same, -torch.inf).amax(dim=2)
+        negative = distance.masked_fill(same, torch.inf).amin(dim=2)
+        return self.excess(positive, negative).mean(dim=1)
+
+
+class LinearClassification(nn.Module):
+    """Cross-entropy over the training subjects, by one layer on the embedding as it is.
+
+    Args:
+        embedding_dim: D.
+        num_subjects: training subjects, counted from 0.
+        released: take the layer's outputs for probabilities, held within 1e-7 and 1 - 1e-7, as the
+            authors' GaitSet student does: beyond them there is no gradient.
+
+    Source: Delgado-Escano et al. 2021, IEEE Access 9, document 9646881, authors' program.
+    """
+
+    def __init__(self, embedding_dim: int, num_subjects: int, released: bool = False) -> None:
+        if num_subjects < 2:
+            raise InputError(
+                f"a classifier needs at least 2 training subjects, found {num_subjects}; set its "
+                "weight to 0 or mend data.split"
+            )
+        super().__init__()
+        self.released = released
+        self.probs = nn.Linear(embedding_dim, num_subjects)
+        nn.init.kaiming_uniform_(self.probs.weight, nonlinearity="relu")
+        nn.init.zeros_(self.probs.bias)
+
+    def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
+        """Scalar loss of embeddings (B, D) of subjects (B,)."""
+        return class_loss(self.probs(embedding), subject, self.released)
+
+
+def class_loss(scores: Tensor, subject: Tensor, released: bool = False) -> Tensor:
+    """Cross-entropy of scores (B, C); for ``released`` see :class:`LinearClassification`."""
+    return F.cross_entropy(scores.clamp(1e-7, 1 - 1e-7).log() if released else scores, subject)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
-from gaitbench.store import StoreWriter
+from gaitbench.store import Frames, StoreWriter
 from gaitbench.workers import in_parallel, progress
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Work = TypeVar("Work")
 
-FRAMES = "frames"  # name of the frames' array in a kept part; the others are columns
+FRAMES = "frames"  # how names of the frames' arrays begin in a kept part; the others are columns
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class Part(NamedTuple):
     """What was read of one part of a dataset.
 
     Attributes:
-        frames: (n, *frame_shape), sequence behind sequence.
+        frames: (n, *frame_shape), sequence behind sequence, or several such arrays by name.
         sequences: columns of the table, one entry a sequence each, with ``length`` in frames;
             ``start`` is added when parts are joined. Sequences of length 0 are left out then.
     """
 
-    frames: NDArray[Any]
+    frames: Frames
     sequences: dict[str, NDArray[Any]]
 
 
@@ -54,6 +54,7 @@ def read_in_parts(
     parts: Sequence[tuple[str, Work]],
     read: Callable[[Work], Part],
     label: str,
+    workers: int | None = None,
 ) -> pd.DataFrame:
     """Read all parts, several at a time, and join them to a store in their order.
 
@@ -65,9 +66,10 @@ def read_in_parts(
             content depends on.
         read: makes a part of its work, in another process; see :func:`workers.in_parallel`.
         label: what is being done and on what, shown beside the bar and before messages.
+        workers: number of processes, see :func:`workers.in_parallel`.
 
     Returns:
-        The rows of sequences without a frame, which the store's table lacks.
+        The table with the rows of sequences without a frame, which the store's table lacks.
 
     Raises:
         InputError: if nothing was found, the disk is full, or whatever ``read`` raises; parts
@@ -83,7 +85,7 @@ def read_in_parts(
     if 0 < len(missing) < len(places):
         kept = len(places) - len(missing)
         logger.info("%s: %d of %d parts are there already", label, kept, len(places))
-    for _ in in_parallel(partial(_keep, read), missing, label):
+    for _ in in_parallel(partial(_keep, read), missing, label, workers):
         pass
 
     tables = []
@@ -105,8 +107,7 @@ def read_in_parts(
         logger.info("%s: left out %d of %d sequences without a frame", label, empty, len(length))
     writer.finish(table[length > 0].reset_index(drop=True))
     shutil.rmtree(keep, ignore_errors=True)
-    without: pd.DataFrame = table[length == 0]
-    return without
+    return table
 
 
 def _missing(keep: Path, places: dict[Path, Work]) -> list[tuple[Path, Work]]:
@@ -124,7 +125,7 @@ def _keep(read: Callable[[Work], Part], item: tuple[Path, Work]) -> None:
     part = read(work)
     if not _is_whole(part):
         raise ValueError(f"the columns of part {place.stem} do not fit its frames")
-    arrays: dict[str, Any] = {FRAMES: part.frames, **part.sequences}
+    arrays: dict[str, Any] = {**_named(part.frames), **part.sequences}
     with written_whole(place) as file:
         np.savez(file, **arrays)
 
@@ -134,17 +135,27 @@ def _load(place: Path) -> Part | None:
     try:
         with place.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = dict(members)
-        part = Part(arrays.pop(FRAMES), arrays)
+        named = {name: arrays.pop(name) for name in [*arrays] if name.split()[0] == FRAMES}
+        several = {name.split()[1]: array for name, array in named.items() if name != FRAMES}
+        part = Part(several or named[FRAMES], arrays)
         return part if _is_whole(part) else None
     except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile, zlib.error):
         return None
 
 
+def _named(frames: Frames) -> dict[str, NDArray[Any]]:
+    """The frames' arrays by their names in a kept part."""
+    if isinstance(frames, np.ndarray):
+        return {FRAMES: frames}
+    return {f"{FRAMES} {name}": array for name, array in frames.items()}
+
+
 def _is_whole(part: Part) -> bool:
     length = part.sequences["length"]
     columns = part.sequences.values()
+    frames = _named(part.frames).values()
     return (
-        int(length.sum()) == len(part.frames)
+        all(int(length.sum()) == len(array) for array in frames)
         and all(column.shape == length.shape for column in columns)
-        and not any(array.dtype.hasobject for array in (part.frames, *columns))
+        and not any(array.dtype.hasobject for array in (*frames, *columns))
     )

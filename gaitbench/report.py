@@ -246,13 +246,19 @@ def _chunks(frames: NDArray[Any]) -> list[NDArray[Any]]:
     return [frames[begin : begin + step] for begin in range(0, len(frames), step)]
 
 
-def list_skipped(folder: Path, source: str, rows: Sequence[tuple[int | str, str, str]]) -> None:
+def list_skipped(
+    folder: Path,
+    source: str,
+    rows: Sequence[tuple[int | str, str, str]],
+    what: str = "left out",
+) -> None:
     """Write what was left out in reading beside a store's files, and warn of it.
 
     Args:
         folder: of the store.
         source: what was read.
         rows: line of it (empty where it has none), name, and reason.
+        what: befell them.
     """
     if not rows:
         return
@@ -262,7 +268,13 @@ def list_skipped(folder: Path, source: str, rows: Sequence[tuple[int | str, str,
         writer.writerows(rows)
     _, name, reason = rows[0]
     logger.warning(
-        "%s: left out %d, listed in %s; the first: %s %s", source, len(rows), SKIPPED, name, reason
+        "%s: %s %d, listed in %s; the first: %s %s",
+        source,
+        what,
+        len(rows),
+        SKIPPED,
+        name,
+        reason,
     )
 
 

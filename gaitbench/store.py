@@ -1,9 +1,11 @@
 """All frames of a dataset end to end in one mapped file, and a table with one row a sequence.
 
 A store is a folder of three files: ``frames.npy`` (F, *frame_shape), plain numpy, any shape and
-type; ``sequences.arrow``, the table as columns; ``store.json``, what the frames are. It is built
-once from the files that a dataset's owner published, opens in milliseconds, and costs no memory
-but the page cache, however many workers and ranks read it.
+type; ``sequences.arrow``, the table as columns; ``store.json``, what the frames are. Where a frame
+is several things at once (a gray image, its flow, a silhouette), each has a file by its own name,
+``gray.npy``, in place of ``frames.npy``; they count the same frames. A store is built once from the
+files that a dataset's owner published, opens in milliseconds, and costs no memory but the page
+cache, however many workers and ranks read it.
 """
 
 from __future__ import annotations
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 """Raised by one whenever the files of a store change their meaning; older stores are rebuilt."""
 
-FRAMES_FILE, TABLE_FILE, INFO_FILE = "frames.npy", "sequences.arrow", "store.json"
+FRAMES = "frames"  # name of the array of a store that has one only
+TABLE_FILE, INFO_FILE = "sequences.arrow", "store.json"
 BLOCK = 1 << 16  # bytes hashed at each of a source's sampled places
 PLACES = 16  # sampled places a source: its head, its tail, and evenly between
 CHUNK = 1 << 24  # bytes copied at a time when frames are put in order
+
+Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""Frames (n, *frame_shape), or several arrays of the same n frames by name."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +68,8 @@ class SequenceStore:
     """An open store, read-only; made by :meth:`open`. Pickles as its path.
 
     Attributes:
-        frames: (F, *frame_shape), mapped from the file.
+        arrays: name -> (F, *frame_shape), mapped from the file; ``frames`` where there is one only.
+        frames: the first of them.
         sequences: one row a sequence: ``start`` and ``length`` in ``frames``, ``subject`` and
             ``condition`` (strings), ``number``, ``view`` (whole degrees), and what else the
             dataset knows.
@@ -74,13 +81,14 @@ class SequenceStore:
     def __init__(
         self,
         path: Path,
-        frames: NDArray[Any],
+        arrays: Mapping[str, NDArray[Any]],
         sequences: pd.DataFrame,
         info: StoreInfo,
         fingerprint: str,
     ) -> None:
         self.path = path
-        self.frames = frames
+        self.arrays = arrays
+        self.frames = next(iter(arrays.values()))
         self.sequences = sequences
         self.info = info
         self.fingerprint = fingerprint
@@ -105,27 +113,33 @@ class SequenceStore:
         written = {"settings": {}} | _read_info(path)  # older stores were read without a choice
         try:
             info = StoreInfo(**{name: written[name] for name in StoreInfo.__dataclass_fields__})
-            shape = (int(written["num_frames"]), *written["frame_shape"])
-            fingerprint, dtype = str(written["fingerprint"]), np.dtype(written["dtype"])
-            num_sequences = int(written["num_sequences"])
-        except (KeyError, TypeError, ValueError) as error:
+            num_frames, num_sequences = int(written["num_frames"]), int(written["num_sequences"])
+            fingerprint = str(written["fingerprint"])
+            kinds = {
+                str(name): ((num_frames, *kind["frame_shape"]), np.dtype(kind["dtype"]))
+                for name, kind in written.get("arrays", {FRAMES: written}).items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _damaged(path, f"{INFO_FILE} lacks or misstates {error}") from error
-        frames = _map_frames(path, shape, dtype)
+        arrays = {name: _map_frames(path, name, *kind) for name, kind in kinds.items()}
         sequences = _read_table(path)
         if len(sequences) != num_sequences:
             raise _damaged(path, f"{TABLE_FILE} has {len(sequences)} rows, not {num_sequences}")
         if not {"start", "length"} <= set(sequences.columns):
             raise _damaged(path, f"{TABLE_FILE} lacks the column start or length")
-        if _reaches_outside(sequences, shape[0]):
-            raise _damaged(path, f"{TABLE_FILE} names frames that {FRAMES_FILE} does not have")
-        return cls(path, frames, sequences, info, fingerprint)
+        if _reaches_outside(sequences, num_frames):
+            raise _damaged(path, f"{TABLE_FILE} names frames that are not there")
+        return cls(path, arrays, sequences, info, fingerprint)
 
-    def gather(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[Any]:
+    def gather(
+        self, rows: NDArray[np.int64], frames: NDArray[np.int64], array: str | None = None
+    ) -> NDArray[Any]:
         """Windows of many sequences in one indexing operation.
 
         Args:
             rows: (B,) rows of ``sequences``.
             frames: (B, T) frame indices, each counted from its sequence's first frame.
+            array: which of ``arrays``; the first if none is named.
 
         Returns:
             (B, T, *frame_shape), a contiguous copy.
@@ -135,95 +149,50 @@ class SequenceStore:
         """
         if ((frames < 0) | (frames >= self._length[rows][:, None])).any():
             raise IndexError("a window reaches outside its sequence")
-        taken: NDArray[Any] = np.take(self.frames, self._start[rows][:, None] + frames, axis=0)
+        source = self.frames if array is None else self.arrays[array]
+        taken: NDArray[Any] = np.take(source, self._start[rows][:, None] + frames, axis=0)
         return taken
 
 
-class StoreWriter:
-    """Receives the frames and the table of a store that is being built.
+class _ArrayFile:
+    """One array of a store that is being written.
 
     Args:
-        path: an existing, empty folder.
+        path: of the file.
+        first: frames whose shape and type those that follow share.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first: NDArray[Any]) -> None:
         self.path = path
-        self.frame_shape: tuple[int, ...] = ()
-        self.dtype: np.dtype[Any] | None = None
+        self.frame_shape, self.dtype = first.shape[1:], first.dtype
         self.num_frames = 0
-        self.num_sequences: int | None = None
-        self._file: BinaryIO | None = None
+        self.file = path.open("wb")
 
     def append(self, frames: NDArray[Any]) -> None:
-        """Write frames behind those already there.
-
-        Args:
-            frames: (n, *frame_shape); the first call fixes frame shape and type.
-
-        Raises:
-            InputError: if the disk is full or the folder cannot be written.
-            ValueError: if shape or type differ from those of the first call.
-        """
-        with _writing(self.path.parent):
-            if self._file is None:
-                if frames.dtype.hasobject:
-                    raise ValueError("frames must be numbers, not Python objects")
-                self.frame_shape, self.dtype = frames.shape[1:], frames.dtype
-                self._file = (self.path / FRAMES_FILE).open("wb")
-                self._write_header(self._file)
-            if frames.shape[1:] != self.frame_shape or frames.dtype != self.dtype:
-                raise ValueError(
-                    f"expected frames of shape {self.frame_shape} and type {self.dtype}, "
-                    f"found {frames.shape[1:]} and {frames.dtype}"
-                )
-            self._file.write(np.ascontiguousarray(frames).data)
+        """Write frames behind those already there."""
+        if not self.num_frames:
+            self._write_header(self.file)
+        self.file.write(np.ascontiguousarray(frames).data)
         self.num_frames += len(frames)
 
-    def finish(self, sequences: pd.DataFrame, order: NDArray[np.int64] | None = None) -> None:
-        """Write the table; the last call.
+    def finish(self, order: NDArray[np.int64] | None) -> None:
+        """Write the header and, if an order is given, all frames in it once more."""
+        self._write_header(self.file)
+        _sync(self.file)
+        self.file.close()
+        if order is not None:
+            self._reorder(order)
 
-        Args:
-            sequences: the table; its ``start`` and ``length`` count frames after ordering.
-            order: (F,) the appended frame that comes first, second, ...; None if they came in
-                order. Ordering reads and writes all frames once more.
-
-        Raises:
-            InputError: if the disk is full or the folder cannot be written.
-            ValueError: if no frames were appended, or table or order do not fit them.
-        """
-        import pyarrow as pa
-
-        if self._file is None or not self.num_frames:
-            raise ValueError("a store needs at least one frame")
-        if _reaches_outside(sequences, self.num_frames):
-            raise ValueError(f"the table names frames beyond the {self.num_frames} appended")
-        if order is not None and len(order) != self.num_frames:
-            raise ValueError(f"the order has {len(order)} entries for {self.num_frames} frames")
-        with _writing(self.path.parent):
-            self._write_header(self._file)
-            _sync(self._file)
-            self._file.close()
-            if order is not None:
-                self._reorder(order)
-            table = pa.Table.from_pandas(sequences, preserve_index=False)
-            with (self.path / TABLE_FILE).open("wb") as file:
-                with pa.ipc.new_file(file, table.schema) as writer:
-                    writer.write_table(table)
-                _sync(file)
-        self.num_sequences = len(sequences)
-
-    def close(self) -> None:
-        """Let go of the file, whatever state it is in."""
-        if self._file is not None:
-            with suppress(OSError):  # a full disk refuses what is still buffered
-                self._file.close()
+    def describe(self) -> dict[str, Any]:
+        """What the store's description says of it."""
+        return {"frame_shape": list(self.frame_shape), "dtype": self.dtype.str}
 
     def _reorder(self, order: NDArray[np.int64]) -> None:
-        unordered = self.path / "unordered.npy"
-        (self.path / FRAMES_FILE).rename(unordered)
+        unordered = self.path.with_name("unordered.npy")
+        self.path.rename(unordered)
         frames = np.load(unordered, mmap_mode="r", allow_pickle=False)
         step = max(1, CHUNK // max(1, frames[0].nbytes))
-        with (self.path / FRAMES_FILE).open("wb") as file:
+        with self.path.open("wb") as file:
             self._write_header(file)
             for begin in range(0, len(order), step):
                 file.write(np.take(frames, order[begin : begin + step], axis=0).data)
@@ -239,9 +208,104 @@ class StoreWriter:
             {
                 "shape": (self.num_frames, *self.frame_shape),
                 "fortran_order": False,
-                "descr": np.lib.format.dtype_to_descr(np.dtype(self.dtype)),
+                "descr": np.lib.format.dtype_to_descr(self.dtype),
             },
         )
+
+
+class StoreWriter:
+    """Receives the frames and the table of a store that is being built.
+
+    Args:
+        path: an existing, empty folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_frames = 0
+        self.num_sequences: int | None = None
+        self._arrays: dict[str, _ArrayFile] = {}
+
+    def append(self, frames: Frames) -> None:
+        """Write frames behind those already there.
+
+        Args:
+            frames: (n, *frame_shape), or several arrays of the same n frames by name; the first
+                call fixes names, frame shapes and types.
+
+        Raises:
+            InputError: if the disk is full or the folder cannot be written.
+            ValueError: if names, shape or type differ from those of the first call.
+        """
+        given = _by_name(frames)
+        lengths = {len(array) for array in given.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"the arrays of the same frames have {sorted(lengths)} of them")
+        with _writing(self.path.parent):
+            if not self._arrays:
+                self._begin(given)
+            if given.keys() != self._arrays.keys():
+                raise ValueError(f"expected arrays {[*self._arrays]}, found {[*given]}")
+            for name, array in self._arrays.items():
+                found = given[name]
+                if found.shape[1:] != array.frame_shape or found.dtype != array.dtype:
+                    raise ValueError(
+                        f"expected {name} of shape {array.frame_shape} and type {array.dtype}, "
+                        f"found {found.shape[1:]} and {found.dtype}"
+                    )
+            for name, array in self._arrays.items():
+                array.append(given[name])
+        self.num_frames += lengths.pop()
+
+    def finish(self, sequences: pd.DataFrame, order: NDArray[np.int64] | None = None) -> None:
+        """Write the table; the last call.
+
+        Args:
+            sequences: the table; its ``start`` and ``length`` count frames after ordering.
+            order: (F,) the appended frame that comes first, second, ...; None if they came in
+                order. Ordering reads and writes all frames once more.
+
+        Raises:
+            InputError: if the disk is full or the folder cannot be written.
+            ValueError: if no frames were appended, or table or order do not fit them.
+        """
+        import pyarrow as pa
+
+        if not self.num_frames:
+            raise ValueError("a store needs at least one frame")
+        if _reaches_outside(sequences, self.num_frames):
+            raise ValueError(f"the table names frames beyond the {self.num_frames} appended")
+        if order is not None and len(order) != self.num_frames:
+            raise ValueError(f"the order has {len(order)} entries for {self.num_frames} frames")
+        with _writing(self.path.parent):
+            for array in self._arrays.values():
+                array.finish(order)
+            table = pa.Table.from_pandas(sequences, preserve_index=False)
+            with (self.path / TABLE_FILE).open("wb") as file:
+                with pa.ipc.new_file(file, table.schema) as writer:
+                    writer.write_table(table)
+                _sync(file)
+        self.num_sequences = len(sequences)
+
+    def describe(self) -> dict[str, Any]:
+        """What the store's description says of its arrays."""
+        described = {name: array.describe() for name, array in self._arrays.items()}
+        return described[FRAMES] if [*described] == [FRAMES] else {"arrays": described}
+
+    def close(self) -> None:
+        """Let go of the files, whatever state they are in."""
+        for array in self._arrays.values():
+            with suppress(OSError):  # a full disk refuses what is still buffered
+                array.file.close()
+
+    def _begin(self, given: Mapping[str, NDArray[Any]]) -> None:
+        for name, array in given.items():
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} cannot name an array")
+            if array.dtype.hasobject:
+                raise ValueError("frames must be numbers, not Python objects")
+        for name, array in given.items():
+            self._arrays[name] = _ArrayFile(self.path / _file_of(name), array)
 
 
 def fingerprint(sources: Sequence[Path], **settings: Any) -> str:
@@ -304,40 +368,83 @@ def cached_store(
         InputError: if the cache cannot be written or its disk is full; nothing half-written is
             left then. Also whatever ``build`` raises.
     """
-    import filelock
-
-    cache = Path(cache)
-    path = cache / f"{name}-{fingerprint[:16]}"
+    path = Path(cache) / f"{name}-{fingerprint[:16]}"
     with suppress(InputError):  # an undamaged store needs neither lock nor a writable folder
         return _open_expected(path, fingerprint)
-    with _writing(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(cache / f".{name}.lock")
+    with _locked(path.parent, name):
+        store = _open_or_build(path, name, fingerprint, build, info, source)
+        _remove_older(path.parent, name, path, source)
+        return store
+
+
+def store_at(
+    path: Path, fingerprint: str, build: Callable[[StoreWriter], None], info: StoreInfo
+) -> SequenceStore:
+    """The same for a store in a place of the user's choice, whose other stores stay.
+
+    Args:
+        path: the store's folder. What an older state of the same dataset left there is replaced.
+        fingerprint: of source and settings, see :func:`fingerprint`.
+        build: appends all frames and finishes the table.
+        info: what the frames are.
+
+    Raises:
+        InputError: if something else is there; also as :func:`cached_store`.
+    """
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        known = None
+        with suppress(InputError):
+            known = _read_info(path).get("dataset")
+        if known != info.dataset:
+            raise InputError(f"{path} is there and holds something else; name a new folder")
+    with _locked(path.parent, path.name):
+        return _open_or_build(path, path.name, fingerprint, build, info, None)
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    """The right to build stores of that name in a folder, which is made if need be."""
+    import filelock
+
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / f".{name}.lock")
         lock.acquire()  # released by the system should this process die
     try:
-        if path.exists():
-            try:
-                return _open_expected(path, fingerprint)
-            except InputError as error:
-                logger.warning("%s; it is built again", error)
-        with _writing(cache):
-            partial = cache / f".{name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that died building
-            partial.mkdir()
-        try:
-            _build(partial, fingerprint, build, info, source)
-            with _writing(cache):
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.exists():
-                    path.unlink()
-                partial.rename(path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        _remove_older(cache, name, path, source)
-        return SequenceStore.open(path)
+        yield
     finally:
         lock.release()
+
+
+def _open_or_build(
+    path: Path,
+    name: str,
+    fingerprint: str,
+    build: Callable[[StoreWriter], None],
+    info: StoreInfo,
+    source: Path | None,
+) -> SequenceStore:
+    if path.exists():
+        try:
+            return _open_expected(path, fingerprint)
+        except InputError as error:
+            logger.warning("%s; it is built again", error)
+    with _writing(path.parent):
+        partial = path.parent / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that died building
+        partial.mkdir()
+    try:
+        _build(partial, fingerprint, build, info, source)
+        with _writing(path.parent):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.exists():
+                path.unlink()
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return SequenceStore.open(path)
 
 
 def _build(
@@ -360,8 +467,7 @@ def _build(
         **asdict(info),
         "fingerprint": fingerprint,
         "source": None if source is None else str(source.resolve()),
-        "frame_shape": list(writer.frame_shape),
-        "dtype": np.dtype(writer.dtype).str,
+        **writer.describe(),
         "num_frames": writer.num_frames,
         "num_sequences": writer.num_sequences,
     }
@@ -408,13 +514,24 @@ def _read_info(path: Path) -> dict[str, Any]:
     return written
 
 
-def _map_frames(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _by_name(frames: Frames) -> Mapping[str, NDArray[Any]]:
+    return {FRAMES: frames} if isinstance(frames, np.ndarray) else frames
+
+
+def _file_of(array: str) -> str:
+    return f"{array}.npy"
+
+
+def _map_frames(
+    path: Path, array: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    file = _file_of(array)
     try:
-        frames = np.load(path / FRAMES_FILE, mmap_mode="r", allow_pickle=False)
+        frames = np.load(path / file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, f"{FRAMES_FILE} is missing or truncated") from error
+        raise _damaged(path, f"{file} is missing or truncated") from error
     if not isinstance(frames, np.memmap) or frames.shape != shape or frames.dtype != dtype:
-        raise _damaged(path, f"{FRAMES_FILE} does not hold {dtype} frames of shape {shape}")
+        raise _damaged(path, f"{file} does not hold {dtype} frames of shape {shape}")
     return frames.view(np.ndarray)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import os
 import tarfile
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ from gaitbench.skeleton import COCO17, OPENPOSE18
 GAITGRAPH = Path(__file__).parent / "golden" / "gaitgraph"
 GAITFORMER = GAITGRAPH.with_name("gaitformer")
 SGELA = GAITGRAPH.with_name("sgela")
+GAITCOPY = GAITGRAPH.with_name("gaitcopy")
 LAYOUTS = {"coco": COCO17, "oumvlp": OPENPOSE18}
 NUMBER = {"nm": 0, "bg": 1, "cl": 2}
 """Numbers of CASIA-B's conditions in the keys of sequences."""
@@ -126,3 +128,70 @@ def recipe_weights(data: dict[str, Any], overridden: bool = True) -> dict[str, T
             value = data.get(f"override/{name}", value)
         state[name] = torch.as_tensor(value if value.dtype == np.int64 else value.astype("f4"))
     return state
+
+
+def gaitcopy_golden(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays of one of GaitCopy's golden files, and the numbers that its JSON file tells.
+
+    The files here have less in them than those they were made of: of large arrays every n-th value
+    along an axis (see :func:`thinned`), and nothing that follows from the rest. Where
+    ``GAITCOPY_GOLDEN`` names the folder of the whole files, these are read.
+    """
+    folder = os.environ.get("GAITCOPY_GOLDEN")
+    data = golden(name, Path(folder) if folder else GAITCOPY)
+    if not folder:
+        return data, json.loads(str(data.pop("facts")))
+    told = Path(folder) / f"{name}.json"
+    return data, json.loads(told.read_text()) if told.exists() else {}
+
+
+def thinned(found: Any, wanted: Any) -> Any:
+    """Every n-th value along each axis, so that what was found has the shape of what is wanted."""
+    steps = [size // other for size, other in zip(found.shape, wanted.shape, strict=True)]
+    return found[tuple(slice(None, None, step) for step in steps)]
+
+
+def filled(shape: tuple[int, ...], stream: int, seed: int = 1) -> Any:
+    """Numbers between 0 and 1 that follow from their place, the stream and the seed alone.
+
+    All of GaitCopy's golden weights and inputs are made of them.
+    """
+    start = 0x9E3779B9 * (stream + 1) + 0x85EBCA6B * (seed + 1)
+    x = np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint32) + np.uint32(start % 2**32)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x ^= x >> np.uint32(shift)
+        x *= np.uint32(factor)
+    x ^= x >> np.uint32(16)
+    return ((x + 0.5) / 2**32).reshape(shape)
+
+
+def filled_state(shapes: dict[str, tuple[int, ...]], keras: bool = True) -> dict[str, Tensor]:
+    """Weights of those names and shapes, drawn one after the other by :func:`filled`.
+
+    Args:
+        shapes: as torch has them.
+        keras: they were drawn in Keras' order of axes, input and output channels last.
+    """
+    state = {}
+    for stream, (name, shape) in enumerate(shapes.items()):
+        conv_or_dense = keras and len(shape) != 3
+        order = (*range(2, len(shape)), 1, 0) if conv_or_dense and len(shape) > 1 else None
+        drawn = tuple(shape[axis] for axis in order) if order else shape
+        inputs = drawn[:-1] if keras else drawn[1:]
+        fan_in = shape[1] if len(shape) == 3 else np.prod(inputs)
+        limit = 0.05 if len(shape) == 1 else np.sqrt(6 / fan_in)
+        value = (limit * (2 * filled(drawn, stream) - 1)).astype(np.float32)
+        if order:
+            value = value.transpose(np.argsort(order))
+        state[name] = torch.from_numpy(np.ascontiguousarray(value))
+    return state
+
+
+def filled_windows(count: int, flow: bool, stream: int) -> Tensor:
+    """Windows (B, 25, 60, 60, C) of gray values or of flow, as the files on disk hold them."""
+    if flow:
+        stored = np.floor(601 * filled((count, 60, 60, 25, 2), stream)) - 300
+        return torch.from_numpy(stored.astype(np.float32) / np.float32(100)).permute(0, 3, 1, 2, 4)
+    stored = np.floor(256 * filled((count, 60, 60, 25, 1), stream)).astype(np.float32)
+    values = stored / np.float32(255) - np.float32(0.5)
+    return torch.from_numpy(values).permute(0, 3, 1, 2, 4)

@@ -10,20 +10,27 @@ import torch.nn.functional as F
 from gaitbench.errors import InputError
 from gaitbench.losses import (
     AttributeLoss,
+    BatchAllTriplet,
     Classification,
     GaitEncodingLoss,
+    HardTriplet,
+    LinearClassification,
+    MinedTriplet,
     NeighbourContrast,
     PairContrastive,
+    SemiHardTriplet,
+    SignatureLoss,
     SimCLR,
     SupCon,
     SupervisedContrastive,
     Triplet,
     TwoViewContrastive,
     WeightedSum,
+    class_loss,
     half_squares,
     locality_mask,
 )
-from tests.goldens import GAITFORMER, SGELA, golden
+from tests.goldens import GAITFORMER, SGELA, gaitcopy_golden, golden
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "gaitgraph" / "losses.npz")
 CASES = ["small", "clustered", "singletons", "allunique", "allsame", "duplicates"]
@@ -390,3 +397,141 @@ def test_neighbour_contrast_is_its_sum() -> None:
         NeighbourContrast()(vectors[:, :1])
     with pytest.raises(InputError, match="temperature is 0"):
         NeighbourContrast(0)
+
+
+COPY, COPY_VALUES = gaitcopy_golden("losses")
+PEOPLE = torch.from_numpy(COPY["labels"][:, 0]).long()
+ONE = torch.zeros_like(PEOPLE)
+
+
+def is_the_authors(name: str, loss: Callable[[torch.Tensor], torch.Tensor], values: str) -> None:
+    x = torch.from_numpy(COPY[values]).requires_grad_()
+    value = loss(x)
+    value.backward()
+    assert value.item() == pytest.approx(COPY_VALUES[name], rel=1e-6)
+    assert x.grad is not None
+    assert np.abs(x.grad.numpy() - COPY[f"{name}/grad"]).max() < 5e-8
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("smoothL1_d0.5", SignatureLoss()),
+        ("smoothL1_d0.25", SignatureLoss(delta=0.25)),
+        ("smoothL1_d1.0", SignatureLoss(delta=1.0)),
+        ("huber_d0.5", SignatureLoss("huber")),
+        ("mse", SignatureLoss("mse")),
+    ],
+)
+def test_losses_of_signatures_are_the_authors(name: str, loss: SignatureLoss) -> None:
+    is_the_authors(name, lambda x: loss(x, torch.from_numpy(COPY["target"])), "emb")
+
+
+@pytest.mark.parametrize("margin", [0.25, 1.0])
+@pytest.mark.parametrize(
+    ("name", "values", "kind", "squared"),
+    [
+        ("triplet_batchall_m{}_raw", "emb", BatchAllTriplet, False),
+        ("triplet_batchall_m{}_l2", "emb_l2", BatchAllTriplet, False),
+        ("triplet_semihard_L2_m{}", "emb_l2", SemiHardTriplet, False),
+        ("triplet_semihard_sqL2_m{}", "emb_l2", SemiHardTriplet, True),
+        ("triplet_hard_L2_m{}", "emb_l2", HardTriplet, False),
+    ],
+)
+def test_triplet_losses_are_the_authors(
+    name: str, values: str, kind: type[MinedTriplet], squared: bool, margin: float
+) -> None:
+    loss = kind(margin, unit=False, squared=squared)
+    is_the_authors(name.format(margin), lambda x: loss(x, PEOPLE), values)
+    if values == "emb_l2":
+        raw = torch.from_numpy(COPY["emb"])
+        found = float(kind(margin, squared=squared)(3 * raw, PEOPLE))
+        assert found == pytest.approx(COPY_VALUES[name.format(margin)], rel=1e-5)
+
+
+def test_soft_triplets_and_batches_without_a_negative_are_the_authors() -> None:
+    soft = SemiHardTriplet(None, unit=False, squared=True)
+    is_the_authors("triplet_semihard_softplus", lambda x: soft(x, PEOPLE), "emb_l2")
+    is_the_authors("triplet_semihard_softplus_singleclass", lambda x: soft(x, ONE), "emb_l2")
+    hinge = SemiHardTriplet(0.25, unit=False)
+    is_the_authors("triplet_semihard_singleclass", lambda x: hinge(x, ONE), "emb_l2")
+    every = BatchAllTriplet(unit=False)
+    is_the_authors("triplet_batchall_singleclass", lambda x: every(x, ONE), "emb")
+    same = torch.ones(24, 32, requires_grad=True)
+    value = every(same, PEOPLE)
+    (gradient,) = torch.autograd.grad(value, same)
+    assert value.item() == pytest.approx(COPY_VALUES["triplet_batchall_identical"])
+    assert not gradient.any()
+    nobody = BatchAllTriplet(unit=False)(torch.randn(4, 2), torch.arange(4))
+    assert nobody == 0 and SemiHardTriplet()(torch.randn(4, 2), torch.arange(4)) == 0
+
+
+@pytest.mark.parametrize("size", ["", "_small"])
+def test_the_loss_of_parts_is_the_authors(size: str) -> None:
+    name = "strip_batchall_m0.2"
+    loss = BatchAllTriplet(0.2, unit=False, parts=5, itself=True)
+    parts = torch.from_numpy(COPY[f"parts{size}"]).requires_grad_()  # (5, 24, 16)
+    value = loss(parts.transpose(0, 1).flatten(1), PEOPLE)
+    value.backward()
+    assert parts.grad is not None
+    wrong = np.abs(parts.grad.numpy() - COPY[f"{name}{size}/grad"]).max()
+    # near each other, the authors' distances lose digits
+    assert value.item() == pytest.approx(COPY_VALUES[name + size], rel=2e-4 if size else 1e-6)
+    assert wrong < (0.01 * np.abs(COPY[f"{name}{size}/grad"]).max() if size else 5e-8)
+    if size:
+        without = BatchAllTriplet(0.2, unit=False)
+        wanted = COPY_VALUES["triplet_batchall_m0.2_small_strip0"]
+        assert float(without(parts[0].detach(), PEOPLE)) == pytest.approx(wanted, rel=2e-4)
+
+
+@pytest.mark.parametrize("itself", [False, True])
+def test_mined_triplets_against_loops(itself: bool) -> None:
+    torch.manual_seed(4)
+    embedding, subject = torch.randn(9, 8, dtype=torch.float64), [0, 0, 0, 1, 1, 2, 2, 2, 3]
+    losses: dict[str, list[float]] = {"all": [], "semi": [], "hard": []}
+    for part in embedding.view(9, 2, 4).unbind(1):
+        distance = [[float((a - b).norm()) for b in part] for a in part]
+        terms: dict[str, list[float]] = {"all": [], "semi": [], "hard": []}
+        for a in range(9):
+            others = [distance[a][n] for n in range(9) if subject[n] != subject[a]]
+            own = [p for p in range(9) if subject[p] == subject[a]]
+            terms["hard"].append(max(0, max(distance[a][p] for p in own) - min(others) + 0.5))
+            for p in own:
+                if itself or p != a:
+                    terms["all"] += [max(0, distance[a][p] - far + 0.5) for far in others]
+                if p != a:
+                    far = min((n for n in others if n > distance[a][p]), default=max(others))
+                    terms["semi"].append(max(0, distance[a][p] - far + 0.5))
+        losses["all"].append(float(np.mean([term for term in terms["all"] if term > 0])))
+        losses["semi"].append(float(np.mean(terms["semi"])))
+        losses["hard"].append(float(np.mean(terms["hard"])))
+    kinds = {
+        "all": BatchAllTriplet(0.5, False, parts=2, itself=itself),
+        "semi": SemiHardTriplet(0.5, False, parts=2),
+        "hard": HardTriplet(0.5, False, parts=2),
+    }
+    for name, kind in kinds.items():
+        found = float(kind(embedding, torch.tensor(subject)))
+        assert found == pytest.approx(np.mean(losses[name]), rel=1e-9)
+
+
+def test_cross_entropy_of_the_authors_and_of_their_program() -> None:
+    is_the_authors("sparse_ce_softmax", lambda x: class_loss(x, PEOPLE), "logits")
+    name = "QUIRK_sparse_ce_on_linear_scores"
+    is_the_authors(name, lambda x: class_loss(x, PEOPLE, released=True), "logits")
+    head = LinearClassification(8, 3)
+    x = torch.randn(5, 8)
+    assert torch.equal(head(x, PEOPLE[:5] % 3), F.cross_entropy(head.probs(x), PEOPLE[:5] % 3))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SignatureLoss(delta=0), "delta is 0"),
+        (lambda: SemiHardTriplet(-1), "triplet margin is -1"),
+        (lambda: LinearClassification(4, 1), "at least 2 training subjects, found 1"),
+    ],
+)
+def test_settings_of_gaitcopys_losses_are_checked(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make()

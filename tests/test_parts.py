@@ -166,6 +166,32 @@ def test_whatever_else_is_kept_goes(tmp_path):
     assert not kept(tmp_path) & {"folder", "mark1000.npz", ".mark1.77.npz"}
 
 
+def read_several(number: int) -> Part:
+    length = np.array([number, 0])
+    arrays = {
+        "gray": np.full((number, 4), number, np.uint8),
+        "flow": np.full((number, 4, 2), -number, np.int16),
+    }
+    return Part(arrays, {"length": length, "fault": np.array(["", f"bad {number}"])})
+
+
+def test_parts_of_several_arrays(tmp_path):
+    tables = []
+
+    def read(writer: StoreWriter) -> None:
+        keep = tmp_path / ".any.parts"
+        tables.append(read_in_parts(writer, keep, marks(5), read_several, "reading", 1))
+
+    store = cached_store(tmp_path, "any", "f" * 64, read, INFO)
+    expected = np.repeat(np.arange(5), np.arange(5))
+    np.testing.assert_array_equal(store.arrays["gray"][:, 0], expected)
+    np.testing.assert_array_equal(store.arrays["flow"][:, 3, 1], -expected)
+    assert store.sequences["length"].tolist() == [1, 2, 3, 4]
+    (table,) = tables
+    left_out = table[table["length"] == 0]
+    assert left_out["fault"].tolist() == ["", *(f"bad {number}" for number in range(5))]
+
+
 def test_nothing_to_read_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"^reading: there is no frame to read; "):
         build(tmp_path, count=1)

@@ -21,6 +21,7 @@ from gaitbench.store import (
     StoreWriter,
     cached_store,
     fingerprint,
+    store_at,
 )
 
 INFO = StoreInfo("walkers", "pose", "coco17", "pixels, confidence")
@@ -106,6 +107,94 @@ def test_settings_are_kept_and_older_stores_have_none(tmp_path):
 def test_frames_are_plain_numpy(tmp_path):
     store = cached_store(tmp_path, "walkers", PRINT, build, INFO)
     np.testing.assert_array_equal(np.load(store.path / "frames.npy"), some_frames())
+
+
+def several() -> dict[str, np.ndarray]:
+    """Three arrays of the same frames."""
+    gray = some_frames((6, 8), np.uint8)
+    return {"gray": gray, "flow": some_frames((6, 8, 2), np.int16), "boxes": gray[:, 0, :4]}
+
+
+def write_several(writer: StoreWriter) -> None:
+    for rows in (slice(0, 4), slice(4, None)):
+        writer.append({name: array[rows] for name, array in several().items()})
+    writer.finish(table())
+
+
+def test_several_arrays_of_the_same_frames(tmp_path):
+    store = cached_store(tmp_path, "walkers", PRINT, write_several, INFO)
+    assert sorted(path.name for path in store.path.iterdir()) == [
+        "boxes.npy",
+        "flow.npy",
+        "gray.npy",
+        "sequences.arrow",
+        "store.json",
+    ]
+    assert [*store.arrays] == ["gray", "flow", "boxes"]
+    assert store.frames is store.arrays["gray"]
+    rows, windows = np.array([2, 1]), np.array([[0, 1, 0], [4, 0, 2]])
+    for name, array in several().items():
+        np.testing.assert_array_equal(store.arrays[name], array)
+        gathered = store.gather(rows, windows, name)
+        np.testing.assert_array_equal(gathered[1], array[[3 + 4, 3, 3 + 2]])
+        assert gathered.dtype == array.dtype
+    np.testing.assert_array_equal(store.gather(rows, windows), store.gather(rows, windows, "gray"))
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(again.arrays["flow"], several()["flow"])
+
+
+def test_several_arrays_in_another_order(tmp_path):
+    order = np.random.default_rng(1).permutation(sum(LENGTHS))
+
+    def write(writer: StoreWriter) -> None:
+        writer.append(several())
+        writer.finish(table(), order)
+
+    store = cached_store(tmp_path, "walkers", PRINT, write, INFO)
+    for name, array in several().items():
+        np.testing.assert_array_equal(store.arrays[name], array[order])
+
+
+def test_one_of_several_arrays_is_damaged(tmp_path):
+    store = cached_store(tmp_path, "walkers", PRINT, write_several, INFO)
+    content = (store.path / "flow.npy").read_bytes()
+    (store.path / "flow.npy").write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"flow\.npy is missing or truncated"):
+        SequenceStore.open(store.path)
+
+
+@pytest.mark.parametrize(
+    ("frames", "fault"),
+    [
+        ({"gray": some_frames((2,)), "flow": some_frames((2,))[1:]}, "have \\[9, 10\\] of them"),
+        ({"gray": some_frames((2,))}, "expected arrays"),
+        ({"gray": some_frames((2,)), "flow": some_frames((3,))}, "expected flow of shape"),
+        (some_frames((2,)), "expected arrays"),
+    ],
+)
+def test_arrays_that_do_not_go_together(tmp_path, frames, fault):
+    writer = StoreWriter(tmp_path)
+    writer.append({"gray": some_frames((2,)), "flow": some_frames((2,))})
+    with pytest.raises(ValueError, match=fault):
+        writer.append(frames)
+    writer.close()
+    with pytest.raises(ValueError, match="cannot name an array"):
+        StoreWriter(tmp_path).append({"../a": some_frames()})
+
+
+def test_a_store_in_a_place_of_choice(tmp_path, caplog):
+    place = tmp_path / "mine"
+    store = store_at(place, PRINT, build, INFO)
+    assert store.path == place
+    assert len(store_at(place, PRINT, refuse, INFO)) == 3
+    other = store_at(place, PRINT[::-1], write_several, INFO)
+    assert [*other.arrays] == ["gray", "flow", "boxes"]
+    assert left(tmp_path) == ["mine"]
+    with pytest.raises(InputError, match="mine is there and holds something else"):
+        store_at(place, PRINT, refuse, dataclasses.replace(INFO, dataset="else"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is there and holds something else"):
+        store_at(tmp_path / "file", PRINT, refuse, INFO)
 
 
 def test_order_permutes_frames(tmp_path, monkeypatch):

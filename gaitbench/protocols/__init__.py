@@ -7,6 +7,11 @@ from gaitbench.protocols.closed_set import (
     evaluate_closed_set,
 )
 from gaitbench.protocols.distances import Distance
+from gaitbench.protocols.knn import (
+    NeighbourEvaluation,
+    NeighbourProtocol,
+    evaluate_neighbours,
+)
 from gaitbench.protocols.protocol import Protocol, Selection, evaluate, unmet
 from gaitbench.protocols.results import AttributeEvaluation, Evaluation, write_metrics
 
@@ -17,11 +22,14 @@ __all__ = [
     "ClosedSetProtocol",
     "Distance",
     "Evaluation",
+    "NeighbourEvaluation",
+    "NeighbourProtocol",
     "Protocol",
     "Selection",
     "evaluate",
     "evaluate_attributes",
     "evaluate_closed_set",
+    "evaluate_neighbours",
     "unmet",
     "write_metrics",
 ]

@@ -201,7 +201,8 @@ def read_kinect(
     parts = [(_mark(root, item, options), item) for item in recordings]
     readers = {"frames": _read_frames, "walks": _read_walk, "takes": _read_take}
     read = partial(readers[data.form], options)
-    empty = read_in_parts(writer, keep, parts, read, f"reading {root}")["recording"]
+    table = read_in_parts(writer, keep, parts, read, f"reading {root}")
+    empty = table["recording"][table["length"] == 0]
     whole = " with a whole body" if data.form == "frames" else ""
     reason = f"is left out: no frame{whole} remains between its ends"
     left_out = [(int(place) + 1, recordings[place][1].named(root), reason) for place in empty]

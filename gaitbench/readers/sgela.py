@@ -163,7 +163,8 @@ def read_windows(
         text = json.dumps([READER_VERSION, order, part, state]).encode()
         marked.append((hashlib.sha256(text, usedforsecurity=False).hexdigest()[:32], part))
     folder = Path(parts[0].folder).parent
-    empty = read_in_parts(writer, keep, marked, partial(_read, order), f"reading {folder}")
+    table = read_in_parts(writer, keep, marked, partial(_read, order), f"reading {folder}")
+    empty = table[table["length"] == 0]
     left_out = []
     for part in parts:
         own = (empty["condition"] == part.condition) & (empty["view"] == part.view)

@@ -193,7 +193,8 @@ def read_skeletons(
     is_file = Path(path).is_file()
     source = _Source(folder.resolve(), is_file, options, skeleton.name, labels, said)
     parts = list(in_parts(source.folder, ("skeletons", READER_VERSION, *source), files))
-    empty = read_in_parts(writer, keep, parts, partial(_read_part, source), f"reading {path}")
+    table = read_in_parts(writer, keep, parts, partial(_read_part, source), f"reading {path}")
+    empty = table[table["length"] == 0]
     list_skipped(
         writer.path,
         str(path),

@@ -34,6 +34,19 @@ class Camera:
     focal: float = 385.0
     image: tuple[int, int] = (320, 240)
 
+    @property
+    def position(self) -> Array:
+        """Where its pinhole is, (3,) metres."""
+        angle = np.radians(self.view)
+        return np.array([self.distance * np.cos(angle), self.distance * np.sin(angle), self.height])
+
+    @property
+    def axes(self) -> Array:
+        """Directions (3, 3) in which it has its right, its top and its view."""
+        angle = np.radians(self.view)
+        sin, cos = np.sin(angle), np.cos(angle)
+        return np.array([[-sin, cos, 0], [0, 0, 1], [-cos, -sin, 0]])
+
     def placed(self, rng: np.random.Generator) -> "Camera":
         """The camera as somebody set it up: 3 % of distance, 4 cm of height, 2 degrees."""
         return replace(

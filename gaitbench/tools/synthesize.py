@@ -6,6 +6,16 @@ from pathlib import Path
 from gaitbench import oumvlp
 from gaitbench.tools.datasets import DATASETS, command_parser
 
+RENDERED = {"casia-b-video": "synthesize_casia_b_video", "tum-gaid": "synthesize_tum_gaid"}
+"""Datasets of pictures and the functions of :mod:`gaitbench.synthetic` that render them."""
+
+OPTIONS = {
+    "keypoints": ("oumvlp",),
+    "views": ("casia-b-video",),
+    "flow": ("casia-b-video", "tum-gaid"),
+}
+"""Option -> datasets that have it."""
+
 
 def main(args: Sequence[str]) -> None:
     """Write a dataset of synthetic walkers in the format of a real one."""
@@ -13,6 +23,7 @@ def main(args: Sequence[str]) -> None:
         "synthesize", "Write synthetic walkers in the format of a real dataset."
     )
     writers = {name: dataset.writer for name, dataset in DATASETS.items() if dataset.writer}
+    writers |= RENDERED
     parser.add_argument("dataset", choices=list(writers))
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument(
@@ -26,10 +37,25 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument(
         "--keypoints", choices=oumvlp.KEYPOINTS, help="of oumvlp, one estimator (default both)"
     )
+    parser.add_argument(
+        "--views", type=int, nargs="+", help="of casia-b-video, its cameras, degrees (default all)"
+    )
+    parser.add_argument(
+        "--flow",
+        type=int,
+        help="of casia-b-video and tum-gaid, people whose first walk comes with its exact optical "
+        "flow (default 1)",
+    )
     given = parser.parse_args(args)
-    options = {} if given.keypoints is None else {"keypoints": (given.keypoints,)}
-    if not options.keys() <= DATASETS[given.dataset].options.keys():
-        parser.error(f"{given.dataset} has no --keypoints")
+    options = {name: getattr(given, name) for name in OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in options:
+        if given.dataset not in OPTIONS[name]:
+            parser.error(f"{given.dataset} has no --{name}")
+    if options.get("flow", 0) < 0:
+        parser.error(f"--flow is {given.flow}; name 0 people or more")
+    if "keypoints" in options:
+        options["keypoints"] = (options["keypoints"],)
     from gaitbench import synthetic
 
     write = getattr(synthetic, writers[given.dataset])

@@ -1,0 +1,112 @@
+"""Videos read frame by frame, by PyAV.
+
+OpenCV decodes as well, and as fast, but by design in silence: a damaged file just ends, and frames
+that change their size are scaled to the first. FFmpeg's own binding says what it meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from gaitbench.errors import InputError
+
+Image = NDArray[np.uint8]
+
+
+class VideoFault(InputError):
+    """A video that cannot be used, where others can."""
+
+
+class Video:
+    """A video file; may be read several times.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        width, height: pixels of the upright first frame.
+        fps: frames a second that the file claims; 0 where it claims none.
+        fault: what was found wrong in reading it to the end, as the rest of a sentence that begins
+            with the file; empty if nothing was, or before.
+
+    Raises:
+        VideoFault: if it holds no picture that can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.fault = ""
+        self.fps = 0.0
+        first = next(self.frames(), None)
+        if first is None:
+            raise VideoFault(
+                f"{path} holds no frame that can be decoded; copy it again or leave it out"
+            )
+        self.height, self.width = first.shape[:2]
+
+    def frames(self) -> Iterator[Image]:
+        """All frames (H, W, 3), blue first, upright, in the order they are shown.
+
+        Packets that are damaged are passed over and counted. What comes after a change of the
+        frames' size is left out, for it is another picture.
+        """
+        self.fault = ""
+        found = damaged = 0
+        size: tuple[int, ...] = ()
+        try:
+            container = av.open(str(self.path))
+        except (FFmpegError, OSError) as error:
+            raise VideoFault(
+                f"{self.path} cannot be opened as a video ({error.strerror or error}); copy it "
+                "again or leave it out"
+            ) from error
+        with container:
+            if not container.streams.video:
+                raise VideoFault(f"{self.path} has no picture; name a video")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            self.fps = float(stream.average_rate or 0)
+            packets = container.demux(stream)
+            while True:
+                try:
+                    packet = next(packets, None)
+                    if packet is None:
+                        break
+                    decoded = packet.decode()
+                except FFmpegError:
+                    damaged += 1
+                    continue
+                for frame in decoded:
+                    image = _upright(frame)
+                    size = size or image.shape
+                    if image.shape != size:
+                        (h, w), (height, width) = image.shape[:2], size[:2]
+                        self.fault = (
+                            f"changes from {width}x{height} to {w}x{h} pixels at frame {found}; "
+                            "what follows is left out"
+                        )
+                        return
+                    damaged += frame.is_corrupt
+                    found += 1
+                    yield image
+            faults = []
+            if damaged:
+                faults.append(f"is damaged: {damaged} of its packets could not be decoded")
+            if found < stream.frames:
+                faults.append(
+                    f"is cut: it holds {found} of the {stream.frames} frames it announces"
+                )
+            self.fault = "; ".join(faults)
+
+
+def _upright(frame: av.VideoFrame) -> Image:
+    """The picture as it is meant to be seen: phones note how they were held."""
+    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
