@@ -13,6 +13,7 @@ from gaitbench.checkpoints import read_checkpoint
 from gaitbench.methods import SGELA, AgeRecognition
 from tests.goldens import SGELA as GOLDEN
 from tests.goldens import golden, unpacked_folder
+from tests.published.test_sgela import variables
 from tests.tf_writer import write_checkpoint
 
 
@@ -144,3 +145,21 @@ def test_options_belong_to_methods(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             run(["import-checkpoint", *words])
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("joints", "skeleton"), [(14, "body14"), (25, "kinect25")])
+def test_layouts_of_other_sets(
+    joints: int, skeleton: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "KS20_LA_x"
+    source.mkdir()
+    write_checkpoint(source / "trained_model.ckpt", variables(hidden=4, joints=joints))
+    target = tmp_path / "x"
+    assert run(["import-checkpoint", "sgela", *[str(source)] * 3, str(target)]) == 0
+    assert loaded(target, SGELA, skeleton=skeleton)[1]["skeleton"] == skeleton
+    capsys.readouterr()
+    write_checkpoint(source / "trained_model.ckpt", variables(hidden=4, joints=5))
+    assert run(["import-checkpoint", "sgela", *[str(source)] * 3, str(tmp_path / "y")]) == 2
+    fault = capsys.readouterr().err
+    assert "draws 5 joints, known are body14 of 14, kinect20 of 20, kinect25 of 25" in fault
+    assert not (tmp_path / "y").exists()

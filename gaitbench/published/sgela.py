@@ -18,11 +18,13 @@ from gaitbench.errors import InputError
 from gaitbench.published.network import Published
 from gaitbench.readers.encodings import EncodingShape
 from gaitbench.readers.tf_checkpoint import read_tf_checkpoint
-from gaitbench.skeleton import KINECT20
+from gaitbench.skeleton import BODY14, KINECT20, KINECT25
 
 Variables = Mapping[str, NDArray[np.float32]]
 
 ORIGIN, AXES, FRAMES = "SGE-LA", 3, 6
+LAYOUTS = {layout.num_joints: layout for layout in (BODY14, KINECT20, KINECT25)}
+"""Layouts that were published with, by their number of joints."""
 
 _ENCODER = "rnn/multi_rnn_cell"
 _DECODER = "decode/decoder/Attention_Wrapper"
@@ -118,10 +120,11 @@ def published_encoder(paths: Sequence[Path], frames: int | None = None) -> Publi
     found = [read_tf_checkpoint(path) for path in paths]
     network = _encoder(paths, found)
     hidden, joints = found[0][ENCODER["output.weight"]].shape
-    if joints != KINECT20.num_joints:
+    if joints not in LAYOUTS:
+        known = ", ".join(f"{layout.name} of {count}" for count, layout in LAYOUTS.items())
         raise InputError(
-            f"{paths[0]} draws {joints} joints, known is {KINECT20.name} of "
-            f"{KINECT20.num_joints}; take a network of BIWI, IAS-Lab or KGBD"
+            f"{paths[0]} draws {joints} joints, known are {known}; take a network of BIWI, "
+            "IAS-Lab, KGBD, KS20 or CASIA-B"
         )
     remarks = [
         *(
@@ -134,7 +137,7 @@ def published_encoder(paths: Sequence[Path], frames: int | None = None) -> Publi
     ]
     unmatched = sorted({name for variables in found for name in _unmatched(variables, ENCODER)})
     settings = {"hidden": hidden, "frames": frames or FRAMES}
-    return Published(ORIGIN, settings, KINECT20, network.state_dict(), unmatched, remarks)
+    return Published(ORIGIN, settings, LAYOUTS[joints], network.state_dict(), unmatched, remarks)
 
 
 def published_classifier(path: Path, frames: int | None = None) -> Published:
