@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/loader.py --family gaitformer
 	$(BIN)/python benchmarks/gaitformer.py
 	$(BIN)/python benchmarks/sgela.py --plain
+	$(BIN)/python benchmarks/gaitcopy.py
 	for batch in 128 768; do for threads in 1 2; do for plain in "" --plain; do \
 		$(BIN)/python benchmarks/train_step.py --mode 1x15 --batch $$batch --threads $$threads $$plain; \
 	done; done; done
