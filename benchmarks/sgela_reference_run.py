@@ -7,9 +7,9 @@ The file holds eleven synthetic walkers (IAS-Lab's parts) and what the authors' 
 but for 40 epochs of encoding in place of 400, made of them: the loss of each axis, and rank-1 of
 both test parts all along the recognition network's training. Here the same windows, in the layout
 that the program reads, go through ``gaitbench pipeline`` with its settings and whole batches alone.
-Random numbers differ, so figures agree within a few points, and losses within about a quarter up to
-epoch 20: the program's is that of one batch after the epoch, ours the mean over the epoch. Some
-four minutes a run on two cores; a second start goes on where the first one stopped.
+Random numbers differ, so figures agree within a few points. The program's loss is that of one batch
+after the epoch, ours the mean over the epoch. Some four minutes a run on two cores; a second start
+goes on where the first one stopped.
 """
 
 import argparse
