@@ -187,7 +187,6 @@ def read_video(source: Source, options: Extraction) -> Part:
         VideoFault: if it cannot be decoded, or nobody is seen long enough.
         InputError: if what comes with it cannot be used.
     """
-    cv2.setNumThreads(1)  # videos are read side by side, and OpenCV's threads survive no fork
     video = Video(source.path)
     people = _given_people(video, source, options) if source.boxes else _people(video, source)
     people = [person for person in people if len(person.boxes) >= options.shortest]

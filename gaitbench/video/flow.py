@@ -13,6 +13,9 @@ from gaitbench.errors import InputError
 from gaitbench.video.decode import Image
 from gaitbench.video.frames import FLOWS
 
+# videos are read side by side, and OpenCV's threads survive no fork: it must never have any
+cv2.setNumThreads(1)
+
 SMALL = 240
 """Lines of a picture up to which dense inverse search goes down to single pixels. On rendered
 people of 320 x 240 it makes an error of 0.9 pixels one of 0.6, and costs four times as much."""

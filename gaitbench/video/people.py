@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from gaitbench.video.decode import Image
 
+# videos are read side by side, and OpenCV's threads survive no fork: it must never have any
+cv2.setNumThreads(1)
+
 Mask = NDArray[np.bool_]
 Box = NDArray[np.int64]
 """(4,) x0, y0, x1, y1: pixels from the first to before the last."""
