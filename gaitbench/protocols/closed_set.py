@@ -65,20 +65,12 @@ class ClosedSetEvaluation(Judgement):
         notes: one sentence each on what was left out.
     """
 
+    heads = ("rank1", "cmc_auc")
+
     protocol: ClosedSetProtocol
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def headlines(self) -> dict[str, float]:
-        """Rank-1 and the area under the CMC of each set, ``<set>/<metric>``."""
-        return {
-            f"{name}/{key}": value
-            for name, figures in self.metrics.items()
-            for key in ("rank1", "cmc_auc")
-            if isinstance(value := figures.get(key), float)
-        }
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """One: a line a figure, a column a set."""

@@ -83,20 +83,12 @@ class NeighbourEvaluation(Judgement):
         notes: one sentence each on what was missing.
     """
 
+    heads = ("video_rank1", "rank1")
+
     protocol: NeighbourProtocol
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def headlines(self) -> dict[str, float]:
-        """Rank-1 of videos and of windows of each set, ``<set>/<metric>``."""
-        return {
-            f"{name}/{key}": value
-            for name, figures in self.metrics.items()
-            for key in ("video_rank1", "rank1")
-            if isinstance(value := figures.get(key), float)
-        }
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """A line a figure and a column a set; where views count, the sets by probe views before."""

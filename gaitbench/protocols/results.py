@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -38,10 +38,23 @@ OVERALL = "overall"
 class Judgement:
     """What the results of all kinds of protocols share: tables to print and to write."""
 
+    heads: ClassVar[tuple[str, ...]] = ()
+    """Figures of each set that are logged and watched."""
+
     protocol: Any
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str]
+
+    @property
+    def headlines(self) -> dict[str, float]:
+        """Those figures, ``<set>/<metric>``."""
+        return {
+            f"{name}/{key}": value
+            for name, figures in self.metrics.items()
+            for key in self.heads
+            if isinstance(value := figures.get(key), float)
+        }
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """Head and lines of each printed table."""
@@ -87,21 +100,13 @@ class Evaluation(Judgement):
         labels: probe set to its name in printed tables, as ``NM#5-6``.
     """
 
+    heads = ("rank1", "map")
+
     protocol: "Protocol"
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str]
     labels: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def headlines(self) -> dict[str, float]:
-        """Rank-1 and mean average precision of each probe set, ``<set>/<metric>``."""
-        return {
-            f"{name}/{key}": value
-            for name, figures in self.metrics.items()
-            for key in ("rank1", "map")
-            if isinstance(value := figures.get(key), float)
-        }
 
     def view_table(self) -> pd.DataFrame:
         """Return the field's table: probe sets by probe views and their mean, rank-1 in percent.
