@@ -25,17 +25,21 @@ from gaitbench.protocols import (
     ClosedSetProtocol,
     Distance,
     Evaluation,
+    NeighbourEvaluation,
+    NeighbourProtocol,
     Protocol,
     evaluate,
     evaluate_attributes,
     evaluate_closed_set,
+    evaluate_neighbours,
     unmet,
+    unmet_neighbours,
     write_metrics,
 )
 from gaitbench.rows import RowFile, mean_of_rows
 
-AnyProtocol = Protocol | AttributeProtocol | ClosedSetProtocol
-AnyEvaluation = Evaluation | AttributeEvaluation | ClosedSetEvaluation
+AnyProtocol = Protocol | AttributeProtocol | ClosedSetProtocol | NeighbourProtocol
+AnyEvaluation = Evaluation | AttributeEvaluation | ClosedSetEvaluation | NeighbourEvaluation
 
 
 class Scores(NamedTuple):
@@ -338,6 +342,9 @@ class ProtocolEvaluation(EmbeddingCollector):
             InputError: if none does in a test.
         """
         lacks = {p.id: unmet(sequences, p) for p in protocols if isinstance(p, Protocol)}
+        for p in protocols:
+            if isinstance(p, NeighbourProtocol):
+                lacks[p.id] = unmet_neighbours(sequences, p)
         found = [p for p in protocols if not lacks.get(p.id)]
         unsaid = [lack for name, lack in lacks.items() if lack and name not in self._left_out]
         if unsaid and not found and not training:
@@ -404,6 +411,19 @@ def judge(
             evaluations.append(
                 evaluate(embeddings, sequences, protocol, bootstrap=bootstrap, **settings)
             )
+        elif isinstance(protocol, NeighbourProtocol):
+            for name in ("distance", "rerank"):
+                if settings.get(name):
+                    raise InputError(
+                        f"{protocol.id} lets Euclidean neighbours of unit length vote, and "
+                        f"{name} {settings[name]} would be another protocol; leave {name} out"
+                    )
+            device = settings.get("device", "cpu")
+            evaluations.append(
+                evaluate_neighbours(
+                    embeddings, sequences, protocol, bootstrap=bootstrap, device=device
+                )
+            )
         elif isinstance(protocol, ClosedSetProtocol):
             if scores is None:
                 raise InputError(
@@ -439,9 +459,16 @@ def chosen_protocols(known: Mapping[str, AnyProtocol], names: Sequence[str]) -> 
 
 
 def figure_of(evaluation: AnyEvaluation) -> Figure | None:
-    """Rank-1 by gallery and probe view, or AUROC by attribute; None where there is neither."""
+    """Rank-1 by gallery and probe view, or AUROC by attribute; None where there is neither.
+
+    Of votes it is the rank-1 of videos.
+    """
     if isinstance(evaluation, ClosedSetEvaluation):
         return None
+    if isinstance(evaluation, NeighbourEvaluation):
+        if evaluation.protocol.views != "others":
+            return None
+        return view_heat_map(evaluation.table, evaluation.protocol.id, "video_rank1")
     if isinstance(evaluation, AttributeEvaluation):
         areas = evaluation.areas()
         return attribute_chart(areas, evaluation.protocol.id) if areas else None

@@ -1,5 +1,6 @@
 """Learning rates over a training, one a step, and over the layers of a network."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -53,6 +54,28 @@ class SteadyFall(torch.optim.lr_scheduler.LRScheduler):
     def get_lr(self) -> Any:
         """Rates of this step, one a parameter group."""
         return [rate * self.factor**self.last_epoch for rate in self.base_lrs]
+
+
+class Milestones(torch.optim.lr_scheduler.LRScheduler):
+    """Every rate is multiplied by the same factor at each of some steps.
+
+    Args:
+        optimizer: whose rates are set; each group's own is where it begins.
+        milestones: in rising order; steps, or whatever else the schedule is moved on with.
+        factor: at each of them.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, milestones: Sequence[int], factor: float
+    ) -> None:
+        self.milestones = list(milestones)
+        self.factor = factor
+        super().__init__(optimizer)
+
+    def get_lr(self) -> Any:
+        """Rates of this step, one a parameter group."""
+        passed = bisect_right(self.milestones, self.last_epoch)
+        return [rate * self.factor**passed for rate in self.base_lrs]
 
 
 LAYER_FALL = 0.9

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gaitbench.errors import InputError
-from gaitbench.schedules import CyclicPhases, Phase, SteadyFall, layer_wise_groups
+from gaitbench.schedules import CyclicPhases, Milestones, Phase, SteadyFall, layer_wise_groups
 from tests.goldens import GAITFORMER, golden
 
 RISING: Phase = {
@@ -187,3 +187,18 @@ def test_layer_wise_groups_by_hand() -> None:
         (["stem.bias"], 0.0729, 0.0),
         (["stem.weight"], 0.0729, 0.01),
     ]
+
+
+def test_milestones_multiply_each_rate_and_resume() -> None:
+    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    groups = [{"params": [p], "lr": rate} for p, rate in zip(parameters, (1, 0.5), strict=True)]
+    trained = torch.optim.SGD(groups)
+    schedule = Milestones(trained, (2, 4, 5), 0.1)
+    for fallen in (0, 0, 1, 1, 2, 3, 3):
+        rates = [group["lr"] for group in trained.param_groups]
+        assert rates == pytest.approx([0.1**fallen, 0.5 * 0.1**fallen], rel=1e-12)
+        if fallen == 2:
+            state = {"last_epoch": schedule.last_epoch, "_step_count": schedule._step_count}
+            schedule.load_state_dict(state)
+        trained.step()
+        schedule.step()

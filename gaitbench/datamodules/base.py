@@ -18,7 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.errors import InputError
 from gaitbench.geometry import convert, fill_empty_joints, pelvis_normalized
-from gaitbench.protocols import AttributeProtocol, ClosedSetProtocol, Protocol
+from gaitbench.protocols import (
+    AttributeProtocol,
+    ClosedSetProtocol,
+    NeighbourProtocol,
+    Protocol,
+)
 from gaitbench.readers.labels import read_labels, subject_key
 from gaitbench.report import REPORT, DataReport, data_report
 from gaitbench.samplers import (
@@ -165,7 +170,9 @@ class GaitDataModule(pl.LightningDataModule):
     splits: ClassVar[Mapping[str, Split]] = {}  # those that no file has to be asked for
     flip_y: ClassVar[bool] = False  # methods see y upwards where stores hold it downwards
     # those of recognition and of attributes; none where nobody is seen twice
-    protocols: ClassVar[Mapping[str, Protocol | AttributeProtocol | ClosedSetProtocol]] = {}
+    protocols: ClassVar[
+        Mapping[str, Protocol | AttributeProtocol | ClosedSetProtocol | NeighbourProtocol]
+    ] = {}
     default_protocols: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -338,18 +345,23 @@ class GaitDataModule(pl.LightningDataModule):
             **self.store_settings,
         )
 
+    @property
+    def store_info(self) -> StoreInfo:
+        """What the store's description says of its frames."""
+        return StoreInfo(
+            self.dataset, self.frame_kind, self.native_skeleton, self.units, self.store_settings
+        )
+
     def open_store(self) -> SequenceStore:
         """The store of the sources; built first if it is missing, stale or damaged."""
         if self.store is None:
-            info = StoreInfo(
-                self.dataset,
-                self.frame_kind,
-                self.native_skeleton,
-                self.units,
-                self.store_settings,
-            )
             self.store = cached_store(
-                self.cache, self.store_name, self.store_key(), self.read, info, source=self.path
+                self.cache,
+                self.store_name,
+                self.store_key(),
+                self.read,
+                self.store_info,
+                source=self.path,
             )
         return self.store
 

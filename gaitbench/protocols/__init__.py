@@ -11,6 +11,7 @@ from gaitbench.protocols.knn import (
     NeighbourEvaluation,
     NeighbourProtocol,
     evaluate_neighbours,
+    unmet_neighbours,
 )
 from gaitbench.protocols.protocol import Protocol, Selection, evaluate, unmet
 from gaitbench.protocols.results import AttributeEvaluation, Evaluation, write_metrics
@@ -31,5 +32,6 @@ __all__ = [
     "evaluate_closed_set",
     "evaluate_neighbours",
     "unmet",
+    "unmet_neighbours",
     "write_metrics",
 ]

@@ -18,7 +18,7 @@ from torch import Tensor
 from gaitbench.errors import InputError
 from gaitbench.protocols.distances import pair_distances, pieces, unit_length
 from gaitbench.protocols.figures import Floats, Integers, bootstrap_weights, interval, mean_of_means
-from gaitbench.protocols.protocol import KEY, Selection
+from gaitbench.protocols.protocol import KEY, Selection, lack
 from gaitbench.protocols.results import Figures, Judgement, percent, with_interval
 
 TITLES = {
@@ -128,6 +128,13 @@ class Votes(NamedTuple):
     rank: Tensor
     video_said: Tensor
     video_rank: Tensor
+
+
+def unmet_neighbours(sequences: pd.DataFrame, protocol: NeighbourProtocol) -> str:
+    """What a protocol wants of a table that it does not hold, a sentence; empty if all is there."""
+    view = ("view",) if protocol.views != "pooled" else ()
+    columns = (*protocol.video, *view)
+    return lack(sequences, protocol.id, protocol.gallery, protocol.probes, columns)
 
 
 def evaluate_neighbours(

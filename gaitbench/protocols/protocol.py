@@ -331,28 +331,45 @@ def _select(rows: pd.DataFrame, selection: Selection, name: str) -> NDArray[np.b
 
 def unmet(sequences: pd.DataFrame, protocol: Protocol) -> str:
     """What a protocol wants of a table that it does not hold, a sentence; empty if all is there."""
-    wanted = {"subject", *protocol.gallery, *(c for s in protocol.probes.values() for c in s)}
-    if protocol.gallery_views == "each" or protocol.exclude_same_view:
-        wanted.add("view")
+    by_view = protocol.gallery_views == "each" or protocol.exclude_same_view
+    return lack(
+        sequences, protocol.id, protocol.gallery, protocol.probes, ("view",) if by_view else ()
+    )
+
+
+def lack(
+    sequences: pd.DataFrame,
+    name: str,
+    gallery: Selection,
+    probes: Mapping[str, Selection],
+    columns: Collection[str],
+) -> str:
+    """What a table lacks of a gallery, of any probes, or of columns, a sentence; empty if nothing.
+
+    Args:
+        sequences: the table.
+        name: of the protocol that asks.
+        gallery: column to the values that are wanted.
+        probes: probe set to the same.
+        columns: wanted beside those and the subject.
+    """
+    wanted = {"subject", *columns, *gallery, *(c for s in probes.values() for c in s)}
     if missing := sorted(wanted - {*sequences.columns}):
         return (
-            f"{protocol.id} needs the column(s) {', '.join(missing)}, but the table of sequences "
+            f"{name} needs the column(s) {', '.join(missing)}, but the table of sequences "
             f"has only {', '.join(map(str, sequences.columns))}."
         )
-    for role, selections in (
-        ("gallery", [protocol.gallery]),
-        ("probe", list(protocol.probes.values())),
-    ):
-        if any(_select(sequences, chosen, protocol.id).any() for chosen in selections):
+    for role, selections in (("gallery", [gallery]), ("probe", list(probes.values()))):
+        if any(_select(sequences, chosen, name).any() for chosen in selections):
             continue
         wants = " or ".join(
             " and ".join(f"{column} {_some(list(allowed))}" for column, allowed in chosen.items())
             for chosen in selections
         )
-        columns = dict.fromkeys(column for chosen in selections for column in chosen)
-        holds = ", ".join(f"{c} {_some(sorted(sequences[c].unique().tolist()))}" for c in columns)
+        named = dict.fromkeys(column for chosen in selections for column in chosen)
+        holds = ", ".join(f"{c} {_some(sorted(sequences[c].unique().tolist()))}" for c in named)
         return (
-            f"{protocol.id} wants {role} sequences with {wants}, but none of the {len(sequences)} "
+            f"{name} wants {role} sequences with {wants}, but none of the {len(sequences)} "
             f"sequences is one (they hold {holds or 'nothing'}); choose another protocol or other "
             "sequences."
         )

@@ -13,7 +13,6 @@ from gaitbench.files import written_whole
 
 if TYPE_CHECKING:
     from gaitbench.protocols.attributes import AttributeProtocol
-    from gaitbench.protocols.closed_set import ClosedSetEvaluation
     from gaitbench.protocols.protocol import Protocol
 
 Figures = dict[str, float | int | list[float]]
@@ -294,10 +293,7 @@ def with_interval(figures: Figures, key: str, absent: str = "") -> str:
     return f"{text} [{percent(ends[0])}, {percent(ends[1])}]" if isinstance(ends, list) else text
 
 
-def write_metrics(
-    evaluations: "Iterable[Evaluation | AttributeEvaluation | ClosedSetEvaluation]",
-    directory: Path,
-) -> None:
+def write_metrics(evaluations: Iterable[Judgement], directory: Path) -> None:
     """Write ``metrics.json``: ``{protocol: {probe set: figures}}``, whole or not at all.
 
     What is not a number, as some attributes' figures in the reference form, becomes null.

@@ -35,10 +35,12 @@ OWN3D = {
     "up": ("y", "-y", "z", "-z"),
     "gaps": kinect.GAP_CHOICES,
 }
+VIDEOS = {"flow": ("dis", "farneback"), "background": ("published", "found")}
 DATASETS = {
     "biwi": Dataset("Biwi", "synthesize_biwi", "022-walking-0-0", RECORDINGS),
     "casia-b": Dataset("CasiaB", "synthesize_casia_b", "001-nm-01-090", {}),
     "casia-b-tracks": Dataset("CasiaBTracks", None, "001-nm-01-090", {"on_error": ON_ERROR}),
+    "casia-b-video": Dataset("CasiaBVideo", "synthesize_casia_b_video", "001-nm-01-090", VIDEOS),
     "densegait": Dataset(
         "DenseGait",
         "synthesize_densegait",
@@ -62,6 +64,8 @@ DATASETS = {
         {"keypoints": oumvlp.KEYPOINTS, "person": oumvlp.PERSONS},
     ),
     "own3d": Dataset("OwnSkeletons", None, "001-walk-1-0", OWN3D),
+    "silhouettes": Dataset("Silhouettes", None, "001-nm-01-090", {}),
+    "tum-gaid": Dataset("TumGaid", "synthesize_tum_gaid", "001-n-1-90", VIDEOS),
     "uwg": Dataset("Uwg", None, "1-walk-0-0", {"on_error": ON_ERROR}),
 }
 

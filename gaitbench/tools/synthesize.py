@@ -6,9 +6,6 @@ from pathlib import Path
 from gaitbench import oumvlp
 from gaitbench.tools.datasets import DATASETS, command_parser
 
-RENDERED = {"casia-b-video": "synthesize_casia_b_video", "tum-gaid": "synthesize_tum_gaid"}
-"""Datasets of pictures and the functions of :mod:`gaitbench.synthetic` that render them."""
-
 OPTIONS = {
     "keypoints": ("oumvlp",),
     "views": ("casia-b-video",),
@@ -23,7 +20,6 @@ def main(args: Sequence[str]) -> None:
         "synthesize", "Write synthetic walkers in the format of a real dataset."
     )
     writers = {name: dataset.writer for name, dataset in DATASETS.items() if dataset.writer}
-    writers |= RENDERED
     parser.add_argument("dataset", choices=list(writers))
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument(

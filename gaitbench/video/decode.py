@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import PIL.Image
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
@@ -23,11 +24,15 @@ class VideoFault(InputError):
     """A video that cannot be used, where others can."""
 
 
+IMAGES = (".bmp", ".jpeg", ".jpg", ".png")
+"""Endings of the images that make up a video in a folder."""
+
+
 class Video:
-    """A video file; may be read several times.
+    """A video file, or a folder of images; may be read several times.
 
     Args:
-        path: of the file.
+        path: of it. The images of a folder come in the order of their names.
 
     Attributes:
         width, height: pixels of the upright first frame.
@@ -56,6 +61,9 @@ class Video:
         Packets that are damaged are passed over and counted. What comes after a change of the
         frames' size is left out, for it is another picture.
         """
+        if self.path.is_dir():
+            yield from self._images()
+            return
         self.fault = ""
         found = damaged = 0
         size: tuple[int, ...] = ()
@@ -86,11 +94,7 @@ class Video:
                     image = _upright(frame)
                     size = size or image.shape
                     if image.shape != size:
-                        (h, w), (height, width) = image.shape[:2], size[:2]
-                        self.fault = (
-                            f"changes from {width}x{height} to {w}x{h} pixels at frame {found}; "
-                            "what follows is left out"
-                        )
+                        self.fault = _changed(size, image.shape, found)
                         return
                     damaged += frame.is_corrupt
                     found += 1
@@ -103,6 +107,40 @@ class Video:
                     f"is cut: it holds {found} of the {stream.frames} frames it announces"
                 )
             self.fault = "; ".join(faults)
+
+    def _images(self) -> Iterator[Image]:
+        """The same of a folder of images; those that are damaged are passed over and counted."""
+        self.fault = ""
+        found = damaged = 0
+        size: tuple[int, ...] = ()
+        for file in images_of(self.path):
+            try:
+                with PIL.Image.open(file) as picture:
+                    red_first = np.asarray(picture.convert("RGB"))
+            except (OSError, SyntaxError, PIL.Image.DecompressionBombError):
+                damaged += 1
+                continue
+            size = size or red_first.shape
+            if red_first.shape != size:
+                self.fault = _changed(size, red_first.shape, found)
+                return
+            found += 1
+            yield np.ascontiguousarray(red_first[..., ::-1])
+        if damaged:
+            self.fault = f"is damaged: {damaged} of its images could not be decoded"
+
+
+def images_of(folder: Path) -> list[Path]:
+    """The images in a folder, by their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGES)
+
+
+def _changed(before: tuple[int, ...], after: tuple[int, ...], frame: int) -> str:
+    (height, width), (h, w) = before[:2], after[:2]
+    return (
+        f"changes from {width}x{height} to {w}x{h} pixels at frame {frame}; what follows is left "
+        "out"
+    )
 
 
 def _upright(frame: av.VideoFrame) -> Image:

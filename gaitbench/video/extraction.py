@@ -23,7 +23,7 @@ from gaitbench.parts import Part, read_in_parts
 from gaitbench.readers.keypoints import Label
 from gaitbench.report import list_skipped
 from gaitbench.store import StoreInfo, StoreWriter, fingerprint
-from gaitbench.video.decode import Image, Video, VideoFault
+from gaitbench.video.decode import Image, Video, VideoFault, images_of
 from gaitbench.video.flow import flow_method, gray
 from gaitbench.video.frames import (
     BOXES,
@@ -92,7 +92,7 @@ class Source(NamedTuple):
     """A video and what is known of it.
 
     Args:
-        path: of the file.
+        path: of the file, or of the folder of its images.
         name: of its sequences.
         label: whose walk it is: the person who is seen longest. None if nobody knows: then each
             person is a subject of their own, ``<name>#<track>``.
@@ -138,8 +138,14 @@ def video_marks(sources: Sequence[Source], options: Extraction) -> list[str]:
     how = {"reader": READER_VERSION, **options.info("").settings}
     marks = []
     for source in sources:
-        files = [source.path, *filter(None, (source.boxes, source.background)), *weights]
-        marks.append(fingerprint(files, name=source.name, label=source.label, **how)[:32])
+        files = [*filter(None, (source.boxes, source.background)), *weights]
+        told = {**how, "name": source.name, "label": source.label}
+        if source.path.is_dir():  # of many images, it costs too much to look into each
+            images = [(file.name, file.stat()) for file in images_of(source.path)]
+            told["images"] = [(name, state.st_size, state.st_mtime_ns) for name, state in images]
+        else:
+            files.insert(0, source.path)
+        marks.append(fingerprint(files, **told)[:32])
     return marks
 
 

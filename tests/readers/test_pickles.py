@@ -1,0 +1,51 @@
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from gaitbench.errors import InputError
+from gaitbench.readers.pickles import read_byte_array
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_every_protocol(tmp_path, protocol, order):
+    path = tmp_path / "090.pkl"
+    path.write_bytes(pickle.dumps(np.array(FRAMES, order=order), protocol))
+    np.testing.assert_array_equal(read_byte_array(path), FRAMES)
+    path.write_bytes(pickle.dumps(FRAMES > 9, protocol))
+    np.testing.assert_array_equal(read_byte_array(path), FRAMES > 9)
+
+
+def test_names_of_older_numpy(tmp_path):
+    path = tmp_path / "090.pkl"
+    path.write_bytes(pickle.dumps(FRAMES, 2).replace(b"numpy._core.", b"numpy.core."))
+    np.testing.assert_array_equal(read_byte_array(path), FRAMES)
+
+
+def test_anything_else_is_refused_and_nothing_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "090.pkl"
+    whole = pickle.dumps(FRAMES, 4)
+    for content, why in (
+        (pickle.dumps(Hostile()), "it asks for .*mkdir"),
+        (pickle.dumps(FRAMES.astype(np.float32)), "its values are f4, not bytes"),
+        (pickle.dumps(np.array([None], dtype=object)), "its values are O8?, not bytes"),
+        (pickle.dumps([1, 2]), "it holds no array"),
+        (whole[:-9], "."),
+        (b"", "."),
+        (b"\x80\x02K\x01r\xff\xff\xff\x7f.", "memo is larger"),
+        (whole.replace(b"K\x03K\x04K\x05", b"K\x03K\x04K\x06"), "does not fit"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=why):
+            read_byte_array(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["090.pkl"]
