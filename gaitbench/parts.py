@@ -99,7 +99,7 @@ def read_in_parts(
             tables.append(part.sequences)
             advance(1)
     if not writer.num_frames:
-        raise InputError(f"{label}: there is no frame to read; copy or download the data again")
+        raise InputError(f"{label}: there is no frame to read{_first_fault(tables)}")
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     length = columns["length"]
     table = pd.DataFrame({"start": np.cumsum(length) - length, **columns})
@@ -108,6 +108,15 @@ def read_in_parts(
     writer.finish(table[length > 0].reset_index(drop=True))
     shutil.rmtree(keep, ignore_errors=True)
     return table
+
+
+def _first_fault(tables: Sequence[dict[str, NDArray[Any]]]) -> str:
+    """Why nothing could be read, as the end of a sentence, where the tables tell."""
+    for table in tables:
+        faults = table.get("fault", np.array([], str))
+        for place in np.flatnonzero(faults != ""):
+            return f"; the first fault: {table['sequence'][place]} {faults[place]}"
+    return "; copy or download the data again"
 
 
 def _missing(keep: Path, places: dict[Path, Work]) -> list[tuple[Path, Work]]:

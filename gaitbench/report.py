@@ -68,6 +68,7 @@ class DataReport:
         worst: up to three joints that are unseen most often, with their share.
         ranges: axis -> least and greatest value; of poses, only over joints that are seen.
         units: of the values.
+        notes: what else there is to know before the first training, a sentence each.
     """
 
     dataset: str
@@ -92,6 +93,7 @@ class DataReport:
     worst: Mapping[str, float]
     ranges: Mapping[str, tuple[float, float]]
     units: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -141,7 +143,10 @@ class DataReport:
         return "\n".join([*lines, *self._count_table(), ""])
 
     def remarks(self) -> list[str]:
-        """How the dataset's own list of subjects and its sequences disagree, a sentence each."""
+        """What there is to know before the first training, a sentence each.
+
+        First how the dataset's own list of subjects and its sequences disagree.
+        """
         remarks = []
         for people, what in (
             (self.absent, "Subjects of the list without a sequence"),
@@ -150,7 +155,7 @@ class DataReport:
             if people:
                 some = ", ".join(people[:NAMED]) + (", ..." if len(people) > NAMED else "")
                 remarks.append(f"{what}: {len(people):,} ({some}).")
-        return remarks
+        return [*remarks, *self.notes]
 
     def write(self, directory: Path) -> Path:
         """Write ``report.md`` into a folder, usually the store's, and return its path."""
@@ -187,6 +192,7 @@ def data_report(
     expected: Mapping[tuple[str, int], int] | None = None,
     short_below: int = 60,
     listed: Collection[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> DataReport:
     """Count and measure a store; memory does not grow with the number of frames.
 
@@ -196,6 +202,7 @@ def data_report(
         short_below: sequences with fewer frames are counted as short; 60 frames are what
             GaitGraph2 trains on.
         listed: subjects that the dataset's own list names; None where it has no list.
+        notes: what else there is to know, a sentence each.
     """
     table = store.sequences
     # of very many subjects only the number is wanted, without an object for each
@@ -238,6 +245,7 @@ def data_report(
         worst=worst,
         ranges=_ranges(store),
         units=store.info.units,
+        notes=tuple(notes),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gaitbench.errors import InputError
 
@@ -35,8 +36,9 @@ def in_parallel(
 
     Few results wait at a time, so that a slow consumer holds back the workers. Whoever stops
     before the end closes the generator; what has not begun then never does. On Linux workers are
-    forked and see what this process holds in memory; they must leave torch and BLAS alone, whose
-    threads do not survive a fork. Workers end themselves when this process is gone.
+    forked and see what this process holds in memory; they must leave torch alone, whose threads do
+    not survive a fork. OpenCV's are switched off in this process, for the same reason. Workers end
+    themselves when this process is gone.
 
     Args:
         function: a function of a module, or a partial of one; it travels to the workers.
@@ -47,6 +49,7 @@ def in_parallel(
 
     Raises:
         InputError: if the system ends a worker.
+        ValueError: if the function or an item cannot travel.
         Exception: whatever the function raises, when its item's turn comes.
     """
     workers = min(workers or _cores(), len(items))
@@ -56,15 +59,18 @@ def in_parallel(
                 yield function(item)
                 advance(1)
         return
+    if "cv2" in sys.modules:
+        # a fork copies one thread: in a worker OpenCV would wait for its others for ever
+        sys.modules["cv2"].setNumThreads(1)
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(workers, context, _settle, (os.getpid(),))
     try:
-        waiting = iter(items)
-        pending = deque(pool.submit(function, item) for item in islice(waiting, 2 * workers))
+        packed = (_packed(function, item) for item in items)
+        pending = deque(pool.submit(_call, call) for call in islice(packed, 2 * workers))
         with progress(label, len(items)) as advance:
             while pending:
                 result = pending.popleft().result()
-                pending.extend(pool.submit(function, item) for item in islice(waiting, 1))
+                pending.extend(pool.submit(_call, call) for call in islice(packed, 1))
                 yield result
                 advance(1)
     except BrokenProcessPool as error:
@@ -101,6 +107,21 @@ def _cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _packed(function: Callable[[Item], Result], item: Item) -> bytes:
+    """A call that travels; the pool itself waits for ever after one that cannot."""
+    try:
+        return pickle.dumps((function, item))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{function} and {item!r:.80} cannot travel to a worker: {error}"
+        ) from error
+
+
+def _call(packed: bytes) -> Any:
+    function, item = pickle.loads(packed)
+    return function(item)
 
 
 def _settle(parent: int) -> None:

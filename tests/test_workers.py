@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,39 @@ def stay(folder, item):
 
 for _ in in_parallel(partial(stay, Path(sys.argv[1])), range(5), "staying", workers=2):
     print("begun", flush=True)
+"""
+
+THREADS = """
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from gaitbench.workers import in_parallel
+
+def read(path):
+    from gaitbench.video.decode import Video
+    from gaitbench.video.flow import flow_method
+
+    first, *_, last = Video(path).frames()
+    flow = flow_method("dis", None)(first, last)
+    return float(np.abs(flow.reshape(-1, 2).T @ flow.reshape(-1, 2)).sum())
+
+noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+cv2.setNumThreads(4)
+cv2.GaussianBlur(noise, (31, 31), 5)
+cv2.resize(noise, (4096, 4096))
+torch.set_num_threads(4)
+torch.rand(512, 512) @ torch.rand(512, 512)
+paths = sorted(Path(sys.argv[1]).iterdir())
+together = []
+for _ in range(int(sys.argv[2])):
+    cv2.setNumThreads(4)
+    cv2.resize(noise, (4096, 4096))
+    together.append([*in_parallel(read, paths, "reading", workers=2)])
+assert together == [[read(path) for path in paths]] * len(together)
 """
 
 
@@ -109,6 +143,22 @@ def test_workers_end_with_their_parent(tmp_path, how):
             time.sleep(0.05)
         assert not any(map(running, pids))
         assert "Traceback" not in parent.stderr.read()
+
+
+def test_what_cannot_travel_is_an_error_and_no_endless_wait():
+    with pytest.raises(ValueError, match="cannot travel to a worker"):
+        list(in_parallel(lambda item: item, range(4), "", 2))
+    results = in_parallel(square, [*range(5), threading.Lock(), 6, 7], "", 2)
+    with pytest.raises(ValueError, match=r"square.*lock.* cannot travel to a worker"):
+        list(results)
+
+
+def test_workers_of_a_process_whose_libraries_have_threads(tmp_path):
+    pytest.importorskip("cv2")
+    films = pytest.importorskip("tests.video.films")
+    for number in range(4):
+        films.write(tmp_path / f"{number}.avi", films.walk(12, seed=number))
+    subprocess.run([sys.executable, "-c", THREADS, str(tmp_path), "3"], check=True, timeout=300)
 
 
 def running(pid: int) -> bool:

@@ -8,6 +8,7 @@ from gaitbench.datamodules.casia_b_video import CasiaBVideo
 from gaitbench.datamodules.densegait import DenseGait
 from gaitbench.datamodules.encodings import Encodings
 from gaitbench.datamodules.fvg import FVG
+from gaitbench.datamodules.gaitcopy_samples import GaitCopySamples
 from gaitbench.datamodules.grew import Grew
 from gaitbench.datamodules.ias_lab import IasLab
 from gaitbench.datamodules.images import ImageDataModule
@@ -28,6 +29,7 @@ DATASETS: tuple[type[GaitDataModule], ...] = (
     CasiaBVideo,
     DenseGait,
     FVG,
+    GaitCopySamples,
     Grew,
     IasLab,
     Kgbd,
@@ -51,6 +53,7 @@ __all__ = [
     "CasiaBVideo",
     "DenseGait",
     "Encodings",
+    "GaitCopySamples",
     "GaitDataModule",
     "Grew",
     "IasLab",

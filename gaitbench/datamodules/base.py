@@ -368,9 +368,13 @@ class GaitDataModule(pl.LightningDataModule):
     def report(self) -> DataReport:
         """What is in the dataset and what is missing; written beside the store."""
         store = self.open_store()
-        report = data_report(store, self.expected, self.frames, self.listed)
+        report = data_report(store, self.expected, self.frames, self.listed, self.notes())
         report.write(store.path)
         return report
+
+    def notes(self) -> list[str]:
+        """What the report tells beside counts and ranges, a sentence each."""
+        return []
 
     @property
     def published_normalized(self) -> bool:

@@ -14,12 +14,10 @@ from torch.utils.data import Dataset
 
 from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows
-from gaitbench.datamodules.spatial import SpatialReport
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
 from gaitbench.image_transforms import FrameAugmentation, silhouette_values
 from gaitbench.readers.encodings import predictions_in
-from gaitbench.report import DataReport
 from gaitbench.skeleton import COCO17
 from gaitbench.sliding import sliding_windows
 from gaitbench.store import SequenceStore, StoreInfo
@@ -245,17 +243,14 @@ class ImageDataModule(GaitDataModule):
             target = f"; beside it {self.teacher_modality} for the teacher"
         return f"frames: {self.skeleton}, samples: {self.samples}{target}"
 
-    def report(self) -> DataReport:
-        """What is in the dataset, what is missing, and what became of the rest."""
+    def notes(self) -> list[str]:
+        """What became of frames and people in reading, a sentence each."""
         table = self.open_store().sequences
-        notes = [
+        return [
             f"{what}: {int(table[name].sum()):,}."
             for name, what in LEFT_OUT.items()
             if name in table and table[name].any()
         ]
-        report = SpatialReport(**vars(super().report()), notes=tuple(notes))
-        report.write(self.open_store().path)
-        return report
 
     def setup(self, stage: str) -> None:
         """See :class:`GaitDataModule`; where samples are windows, rows become theirs."""
@@ -295,11 +290,12 @@ class ImageDataModule(GaitDataModule):
             part: np.flatnonzero(np.isin(recording, rows)) for part, rows in self.rows.items()
         }
         cut = table.iloc[recording].reset_index(drop=True)
+        number = cut.get("recording", pd.Series(recording))
         columns = ["start", "length", "subject", "condition", "number", "view", *self.attributes]
         self.table = cut[columns].assign(
             start=cut["start"] + start,
             length=self.frames,
-            recording=recording,
+            recording=number,
             first_frame=cut.get("first_frame", 0) + start,
         )
         self.subject_codes = self.subject_codes[recording]

@@ -187,7 +187,7 @@ class OwnSkeletons(SpatialDataModule):
             unlabelled = set(table["sequence"][table["subject"] == table["sequence"]])
             warn_of_labels(self.sequence_labels, self.named.keys() - there, unlabelled)
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What became of frames, and whether bodies stand upright in metres."""
         frames = self.open_store().frames
         frames = frames[:: -(-len(frames) // LOOKED_AT), :, 1]
@@ -195,7 +195,7 @@ class OwnSkeletons(SpatialDataModule):
         head = joints.index("head" if "head" in joints else "nose")
         ankles = [joints.index(f"{side}_ankle") for side in ("left", "right")]
         height = float(np.median(frames[:, head] - frames[:, ankles].mean(axis=1)))
-        notes = super()._notes()
+        notes = super().notes()
         if not UPRIGHT[0] < height < UPRIGHT[1]:
             notes.append(
                 f"Heads are {height:.3g} metres above ankles (median), as in no upright body: see "

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -20,7 +19,6 @@ from gaitbench.datamodules.base import GaitDataModule, People, SequenceWindows, 
 from gaitbench.errors import InputError
 from gaitbench.geometry import about_center
 from gaitbench.protocols import Protocol, unmet
-from gaitbench.report import DataReport
 from gaitbench.samplers import BatchSampler, Order, RandomBatches
 from gaitbench.sliding import sliding_windows
 from gaitbench.store import SequenceStore
@@ -61,21 +59,6 @@ def retrieval(dataset: str, probe: str, gallery: str) -> dict[str, Protocol]:
         normalize=False,
     )
     return {protocol.id: protocol}
-
-
-@dataclass(frozen=True)
-class SpatialReport(DataReport):
-    """A data report that tells, too, what became of frames and people in reading.
-
-    Args:
-        notes: sentences.
-    """
-
-    notes: tuple[str, ...] = ()
-
-    def remarks(self) -> list[str]:
-        """What there is to know before the first training, a sentence each."""
-        return [*super().remarks(), *self.notes]
 
 
 class CutWindows(SequenceWindows):
@@ -412,13 +395,8 @@ class SpatialDataModule(GaitDataModule):
             )
         return RandomBatches(rows, self.batch_size, seed, self.order, self.keep_tail)
 
-    def report(self) -> DataReport:
-        """What is in the dataset, what is missing, and what became of the rest."""
-        report = SpatialReport(**vars(super().report()), notes=tuple(self._notes()))
-        report.write(self.open_store().path)
-        return report
-
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """What became of frames and people in reading, a sentence each."""
         table = self.open_store().sequences
         total = {
             name: int(table[name].sum())

@@ -29,6 +29,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from gaitbench.datamodules.base import People, Split
 from gaitbench.datamodules.videos import VideoDataModule
 from gaitbench.errors import InputError
@@ -88,6 +92,12 @@ SECOND_DAY = NeighbourProtocol(
 """What GaitCopy's program calls elapsed time: no time has passed between gallery and probes."""
 
 
+def of_first_recording(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether each sequence is of the first recording, or none of TUM-GAID's."""
+    last = table["condition"].map({name: max(of) for name, of in NUMBERS[1].items()})
+    return ~(table["number"] > last).to_numpy(bool)
+
+
 class TumGaid(VideoDataModule):
     """TUM-GAID: 305 people, ten walks each, 32 of them again months later, from the side.
 
@@ -124,9 +134,8 @@ class TumGaid(VideoDataModule):
         people = super().people()
         if self.train_later:
             return people
-        table = self.open_store().sequences
-        last = table["condition"].map({name: max(of) for name, of in NUMBERS[1].items()})
-        return people._replace(train=people.train & (table["number"] <= last).to_numpy())
+        first = of_first_recording(self.open_store().sequences)
+        return people._replace(train=people.train & first)
 
     def find_split(self, name: str) -> Split:
         """The division that the published lists tell.

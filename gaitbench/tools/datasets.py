@@ -48,6 +48,9 @@ DATASETS = {
         {"part": ("train", "validation"), "on_error": ON_ERROR},
     ),
     "fvg": Dataset("FVG", "synthesize_fvg", "001-session1-02-000", {"on_error": ON_ERROR}),
+    "gaitcopy-samples": Dataset(
+        "GaitCopySamples", None, "001-n-1-90", {"modality": ("gray", "flow")}
+    ),
     "grew": Dataset("Grew", None, "1-walk-0-0", {"on_error": ON_ERROR}),
     "ias-lab": Dataset("IasLab", "synthesize_ias_lab", "003-A-0-0", RECORDINGS),
     "kgbd": Dataset(

@@ -67,7 +67,8 @@ def main(args: Sequence[str]) -> None:
             f"videos need {error.name}, which is not installed; pip install 'gaitbench[video]'"
         ) from error
 
-    options = Extraction(modality, given.flow, given.weights)
+    remedy = ", or say with --boxes where people are"
+    options = Extraction(modality, given.flow, given.weights, remedy=remedy)
     sources = find_sources(given.videos, given.labels, given.boxes, given.background)
     key = hashlib.sha256("".join(video_marks(sources, options)).encode()).hexdigest()
     out = given.out.resolve()

@@ -73,12 +73,14 @@ class Extraction:
         flow: one of :data:`gaitbench.video.frames.FLOWS`.
         weights: of SPyNet.
         shortest: frames that a person must be seen in.
+        remedy: what else can be done where nobody is found, as the end of a sentence.
     """
 
     modality: tuple[str, ...] = MODALITIES
     flow: str = "dis"
     weights: Path | None = None
     shortest: int = SHORTEST
+    remedy: str = ""
 
     def info(self, dataset: str) -> StoreInfo:
         """What the store's description says of its frames."""
@@ -201,7 +203,7 @@ def read_video(source: Source, options: Extraction) -> Part:
         also = f"; it also {fault}" if fault else ""
         raise VideoFault(
             f"{source.path} shows nobody in {options.shortest} frames without a break{also}; leave "
-            "it out, or say with --boxes where people are"
+            f"it out{options.remedy}"
         )
     found = len(people)
     if source.label is not None:
