@@ -42,6 +42,14 @@ def without_extremes(flow: Tensor, largest: Tensor, smallest: Tensor) -> Tensor:
     return flow.masked_fill((size > limits[0]) | (size < limits[1]), 0)
 
 
+def mirrored(frames: Tensor) -> Tensor:
+    """Windows (B, T, H, W, C) with left and right swapped; flow along x is negated."""
+    frames = frames.flip(3)
+    if frames.shape[-1] == 2:
+        frames[..., 0].neg_()
+    return frames
+
+
 class Warp(NamedTuple):
     """Where each row and column of a changed window comes from.
 

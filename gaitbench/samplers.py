@@ -172,6 +172,46 @@ class IndependentBatches(BatchSampler):
             yield self.rows[random.choice(len(self.rows), self.batch_size, replace=few)]
 
 
+class ConditionBatches(BatchSampler):
+    """Batches that hold as much of each condition, all of them full.
+
+    Of C conditions a batch has ``batch_size // C`` rows each; what is left of it are rows of
+    conditions drawn at random. Each condition's rows come in random order, and again in that order
+    where they do not last. An epoch has as many batches as it takes to show as many rows as there
+    are: those of a frequent condition are not all shown, those of a rare one several times.
+
+    Args:
+        rows: table rows to draw from.
+        conditions: (len(rows),) condition of each.
+        batch_size: sequences of a batch over all processes.
+        seed: of all batches.
+
+    Source: Delgado-Escano et al. 2021, IEEE Access 9, document 9646881, authors' program.
+    """
+
+    def __init__(
+        self, rows: Rows, conditions: NDArray[np.int64], batch_size: int, seed: int = 0
+    ) -> None:
+        super().__init__(rows, batch_size, seed)
+        self.members = [rows[conditions == condition] for condition in np.unique(conditions)]
+
+    def batches(self, random: np.random.Generator) -> Iterator[Rows]:
+        """Rows of one condition after those of another."""
+        order = [random.permutation(members) for members in self.members]
+        count = len(order)
+        shown = np.zeros(count, dtype=np.int64)
+        for _ in range(len(self)):
+            extra = random.integers(count, size=self.batch_size % count)
+            share = self.batch_size // count + np.bincount(extra, minlength=count)
+            yield np.concatenate(
+                [
+                    members.take(np.arange(first, first + some), mode="wrap")
+                    for members, first, some in zip(order, shown, share, strict=True)
+                ]
+            )
+            shown += share
+
+
 class SubjectBatches(BatchSampler):
     """P subjects times K sequences a batch.
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gaitbench.errors import InputError
 from gaitbench.samplers import (
+    ConditionBatches,
     IndependentBatches,
     InOrder,
     RandomBatches,
@@ -156,3 +157,32 @@ def test_random_batches_may_keep_their_order_and_drop_the_tail() -> None:
     assert [len(b) for b in batches(full)] == [5] * 4
     with pytest.raises(InputError, match=r"23 training samples do not fill .*batch_size"):
         RandomBatches(rows, 24, keep_tail=False)
+
+
+@pytest.mark.parametrize(("size", "rest"), [(150, 0), (128, 2), (2, 2)])
+def test_conditions_have_equal_shares(size: int, rest: int) -> None:
+    """Against a count over batches; 300, 150 and 150 walks, as of GaitCopy's authors."""
+    rows = np.random.default_rng(0).permutation(1000)[:600]
+    conditions = np.repeat([3, 1, 2], [300, 150, 150])
+    of = dict(zip(rows.tolist(), conditions.tolist(), strict=True))
+    sampler = ConditionBatches(rows, conditions, size, seed=4)
+    shown = [request.rows.tolist() for request in sampler]
+    assert len(shown) == len(sampler) == -(-600 // size)
+    seen: dict[int, list[int]] = {1: [], 2: [], 3: []}
+    for batch in shown:
+        counts = [sum(of[row] == condition for row in batch) for condition in (1, 2, 3)]
+        assert sum(counts) == size
+        assert min(counts) >= size // 3
+        assert max(counts) <= size // 3 + rest
+        for row in batch:
+            seen[of[row]].append(row)
+    for condition, told in seen.items():
+        # all of a condition before any of them again, and then in the same order
+        number = int((conditions == condition).sum())
+        assert len({*told[:number]}) == min(number, len(told))
+        assert all(told[i] == told[i - number] for i in range(number, len(told)))
+    if size == 150:
+        assert len(shown) == 4 and all(len(told) == 200 for told in seen.values())
+    assert [request.rows.tolist() for request in sampler] == shown
+    sampler.set_epoch(1)
+    assert [request.rows.tolist() for request in sampler] != shown

@@ -28,6 +28,7 @@ from gaitbench.readers.labels import read_labels, subject_key
 from gaitbench.report import REPORT, DataReport, data_report
 from gaitbench.samplers import (
     BatchSampler,
+    ConditionBatches,
     IndependentBatches,
     InOrder,
     RandomBatches,
@@ -144,7 +145,9 @@ class GaitDataModule(pl.LightningDataModule):
         min_frames: leave out sequences with fewer frames, in test too (GaitGraph: 61).
         batch_size: sequences of a training batch over all devices.
         batches: ``epoch`` shows every sequence once an epoch; ``independent`` draws each batch from
-            all of them (GaitFormer), see :class:`gaitbench.samplers.IndependentBatches`.
+            all of them (GaitFormer), see :class:`gaitbench.samplers.IndependentBatches`;
+            ``conditions`` has as much of each condition in every batch (GaitCopy), see
+            :class:`gaitbench.samplers.ConditionBatches`.
         train_windows: windows of each of them, side by side, drawn and varied independently of each
             other: the views of a contrastive loss (GaitGraph: 2).
         eval_batch_size: sequences of a batch in validation, test and prediction.
@@ -194,7 +197,7 @@ class GaitDataModule(pl.LightningDataModule):
         min_frames: int = 0,
         crop: Literal["reflected", "tiled"] = "reflected",
         batch_size: int = 128,
-        batches: Literal["epoch", "independent"] = "epoch",
+        batches: Literal["epoch", "independent", "conditions"] = "epoch",
         train_windows: int = 1,
         eval_batch_size: int = 256,
         eval_windows: int = 1,
@@ -232,9 +235,9 @@ class GaitDataModule(pl.LightningDataModule):
             raise InputError(
                 "data.balance_conditions needs P x K batches; give data.sequences_per_subject"
             )
-        if batches == "independent" and sequences_per_subject:
+        if batches != "epoch" and sequences_per_subject:
             raise InputError(
-                "data.batches independent draws from all sequences, which P x K batches do not; "
+                f"data.batches {batches} draws from all sequences, which P x K batches do not; "
                 "leave it out, or data.sequences_per_subject"
             )
         for name in ("pace", "permutation", "frame_dropout"):
@@ -536,10 +539,7 @@ class GaitDataModule(pl.LightningDataModule):
         seed = torch.initial_seed() % 2**32
         sampler: BatchSampler
         if self.sequences_per_subject:
-            conditions = None
-            if self.balance_conditions:
-                names = self.sequences["condition"].to_numpy(str)[rows]
-                conditions = np.unique(names, return_inverse=True)[1]
+            conditions = self._conditions(rows) if self.balance_conditions else None
             sampler = SubjectBatches(
                 rows,
                 self.subject_codes[rows],
@@ -550,10 +550,17 @@ class GaitDataModule(pl.LightningDataModule):
             )
         elif self.batches == "independent":
             sampler = IndependentBatches(rows, self.batch_size, self.train_windows, seed)
+        elif self.batches == "conditions":
+            sampler = ConditionBatches(rows, self._conditions(rows), self.batch_size, seed)
         else:
             sampler = self._random_batches(rows, seed)
         self._tell_subset(rows)
         return self._loader(sampler, self._train_window())
+
+    def _conditions(self, rows: Rows) -> Rows:
+        """Integer of each row's condition."""
+        names = self.sequences["condition"].to_numpy(str)[rows]
+        return np.unique(names, return_inverse=True)[1]
 
     def _training_rows(self) -> Rows:
         """The rows that an epoch shows, in an order that shuffling begins from."""

@@ -67,6 +67,7 @@ CROSS_VIEW = Protocol(
     gallery_views="each",
     exclude_same_view=True,
     unmatched="skip",
+    windows="averaged",
 )
 """The field's protocol.
 
@@ -87,6 +88,7 @@ GAITGRAPH2 = Protocol(
     gallery_views="each",
     exclude_same_view=True,
     unmatched="wrong",
+    windows="averaged",
     repeated="last",
     overall="all_cells",
 )
@@ -109,6 +111,7 @@ GAITGRAPH = Protocol(
     gallery_views="each",
     exclude_same_view=True,
     unmatched="wrong",
+    windows="averaged",
     normalize=False,
     repeated="last",
     overall="zero_same_view",
@@ -130,6 +133,7 @@ POOLED = Protocol(
     gallery_views="pooled",
     exclude_same_view=True,
     unmatched="skip",
+    windows="averaged",
     distance="l1",
 )
 """What GaitFormer's evaluator calls "single" (Cosma and Radoi, 2022), meant for the 62 / 62 split.
@@ -151,6 +155,7 @@ FIRST_WALK = Protocol(
     gallery_views="each",
     exclude_same_view=True,
     unmatched="skip",
+    windows="averaged",
 )
 """Ours, for sets with as few as two normal walks; no published figure is comparable.
 
@@ -168,6 +173,7 @@ EACH_PAIR = Protocol(
     gallery_views="each",
     exclude_same_view=False,
     unmatched="wrong",
+    windows="averaged",
     distance="l1",
 )
 """What GaitFormer's evaluator calls "set" (Cosma and Radoi, 2022), meant for the 62 / 62 split.

@@ -21,11 +21,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gaitbench.datamodules.base import Split
-from gaitbench.datamodules.casia_b import EXPECTED, FIRST_FOUR, PROBES
+from gaitbench.datamodules.casia_b import (
+    CROSS_VIEW,
+    EXPECTED,
+    FIRST_FOUR,
+    PROBES,
+    PROTOCOLS,
+)
 from gaitbench.datamodules.silhouettes import SPLITS
 from gaitbench.datamodules.videos import VideoDataModule
 from gaitbench.errors import InputError
-from gaitbench.protocols import NeighbourProtocol
+from gaitbench.protocols import NeighbourProtocol, Protocol
 from gaitbench.readers.keypoints import label_of
 from gaitbench.video.crops import WINDOW
 
@@ -75,10 +81,10 @@ class CasiaBVideo(VideoDataModule):
     dataset = "casia_b_video"
     reader_version = 1
     splits: ClassVar[Mapping[str, Split]] = SPLITS
-    protocols: ClassVar[Mapping[str, NeighbourProtocol]] = MappingProxyType(
-        {protocol.id: protocol for protocol in (SAME_VIEW, OTHER_VIEWS)}
+    protocols: ClassVar[Mapping[str, NeighbourProtocol | Protocol]] = MappingProxyType(
+        {SAME_VIEW.id: SAME_VIEW, OTHER_VIEWS.id: OTHER_VIEWS, **PROTOCOLS}
     )
-    default_protocols = (SAME_VIEW.id,)
+    default_protocols = (SAME_VIEW.id, CROSS_VIEW.id)
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """What datasets of images share: gray frames, flow, silhouettes; windows that are samples."""
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
-from gaitbench.image_transforms import FrameAugmentation, silhouette_values
+from gaitbench.image_transforms import FrameAugmentation, mirrored, silhouette_values
 from gaitbench.readers.encodings import predictions_in
 from gaitbench.skeleton import COCO17
 from gaitbench.sliding import sliding_windows
@@ -42,6 +43,9 @@ LEFT_OUT = {
     "others": "People of videos left out as another is seen longer",
 }
 """Column of a store's table -> what it counts."""
+
+Signatures = tuple[NDArray[np.float32], Rows]
+"""Vectors (M, D), and which of them is of each of N rows, (N,)."""
 
 WALK = ("subject", "condition", "number", "view", "recording", "first_frame")
 """Columns that tell a window from all others."""
@@ -77,7 +81,8 @@ class Stacks(SequenceWindows):
         length: (N,) frames of each sample.
         array: of the store.
         teacher: array whose frames become the target; None for none.
-        signatures: (M, D) and (N,) which of them is each row's target; None for none.
+        signatures: S sets, none, one, or that of windows as they are and that of mirrored ones; a
+            target is (S, D).
     """
 
     def __init__(
@@ -91,7 +96,7 @@ class Stacks(SequenceWindows):
         length: Rows,
         array: str | None,
         teacher: str | None,
-        signatures: tuple[NDArray[np.float32], Rows] | None,
+        signatures: Sequence[Signatures],
     ) -> None:
         super().__init__(store, subject, window, attributes)
         self.recording, self.first, self.length = recording, first, length
@@ -107,9 +112,9 @@ class Stacks(SequenceWindows):
         target = None
         if self.teacher is not None:
             target = torch.from_numpy(self.store.gather(*where, self.teacher))
-        elif self.signatures is not None:
-            values, place = self.signatures
-            target = torch.from_numpy(np.asarray(values[place[rows]]))
+        elif self.signatures:
+            told = [values[place[rows]] for values, place in self.signatures]
+            target = torch.from_numpy(np.stack(told, axis=1))
         subject, row = torch.from_numpy(self.subject[rows]), torch.from_numpy(rows)
         attributes = None if self.attributes is None else torch.from_numpy(self.attributes[rows])
         return GaitBatch(frames, subject, row, seed, attributes, target)
@@ -131,6 +136,8 @@ class ImageDataModule(GaitDataModule):
             ``target`` of a batch.
         signatures: folder that ``predict`` of a teacher has written, or that of its run: the
             embeddings of the same windows become the ``target`` of a batch, (B, D).
+        mirrored_signatures: the same, written with ``data.eval_mirror``: the targets of windows
+            that training has mirrored. Without them it mirrors none.
         samples: ``windows`` makes a row of each window of ``frames`` frames; ``recordings`` takes
             frames of whole recordings, see :class:`FrameSets`.
         hop: frames from window to window; published is 5.
@@ -140,6 +147,7 @@ class ImageDataModule(GaitDataModule):
         skeleton: name of the frames' shape, ``gray-25x60x60``; compared with that of the data, as
             a checkpoint does.
         eval_batch_size: samples of a batch in validation, test and prediction.
+        eval_mirror: show them mirrored there.
         settings: see :class:`GaitDataModule`. Those that speak of poses are refused.
 
     Raises:
@@ -158,12 +166,14 @@ class ImageDataModule(GaitDataModule):
         modality: Modality = "gray",
         teacher_modality: Literal["none", "gray", "flow", "silhouette"] = "none",
         signatures: str | None = None,
+        mirrored_signatures: str | None = None,
         samples: Literal["windows", "recordings"] = "windows",
         hop: int = HOP,
         published_windows: bool = False,
         frame_augmentation: FrameAugmentation = STILL,
         skeleton: str | None = None,
         eval_batch_size: int = 64,
+        eval_mirror: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(
@@ -177,6 +187,10 @@ class ImageDataModule(GaitDataModule):
         self.modality = modality
         self.teacher_modality = teacher_modality
         self.signatures = None if signatures is None else Path(signatures)
+        self.mirrored_signatures = (
+            None if mirrored_signatures is None else Path(mirrored_signatures)
+        )
+        self.eval_mirror = eval_mirror
         self.samples = samples
         self.hop = hop
         self.published_windows = published_windows
@@ -221,6 +235,17 @@ class ImageDataModule(GaitDataModule):
             raise InputError(
                 "data.signatures and data.teacher_modality both tell what is copied; leave one out"
             )
+        if self.mirrored_signatures and self.signatures is None:
+            raise InputError(
+                "data.mirrored_signatures are of mirrored windows; give data.signatures of the "
+                "windows as they are beside them"
+            )
+        if self.signatures and self.changes.mirror and not self.mirrored_signatures:
+            raise InputError(
+                f"data.frame_augmentation.mirror is {self.changes.mirror}, and data.signatures are "
+                "of windows that are not mirrored; give 0, or data.mirrored_signatures, which "
+                "`predict` of the teacher writes with data.eval_mirror"
+            )
         if SILHOUETTE in (self.modality, self.teacher_modality) and self.teacher_modality not in (
             "none",
             self.modality,
@@ -260,9 +285,13 @@ class ImageDataModule(GaitDataModule):
         self.first = np.zeros(len(table), np.int64)
         if self.samples == "windows":
             self._cut_up()
-        self._signed: tuple[NDArray[np.float32], Rows] | None = None
-        if self.signatures is not None:
-            self._signed = self._read_signatures(self.signatures)
+        folders = [path for path in (self.signatures, self.mirrored_signatures) if path]
+        self._signed = [self._read_signatures(path) for path in folders]
+        if len({values.shape[1] for values, _ in self._signed}) > 1:
+            raise InputError(
+                f"data.signatures {folders[0]} and data.mirrored_signatures {folders[1]} have "
+                "vectors of different lengths; predict both with the same teacher"
+            )
         if BOXES in self.open_store().arrays:
             # of the frame by which a window is moved, see gaitbench.video.crops.middle_frame
             last = table["length"].to_numpy()[self.recording] - 1
@@ -310,7 +339,7 @@ class ImageDataModule(GaitDataModule):
                 self.frames,
             )
 
-    def _read_signatures(self, path: Path) -> tuple[NDArray[np.float32], Rows]:
+    def _read_signatures(self, path: Path) -> Signatures:
         """What a teacher has predicted, and which of it is of each row; 0 where none is needed."""
         folder = predictions_in(path)
         try:
@@ -385,12 +414,14 @@ class ImageDataModule(GaitDataModule):
     def on_after_batch_transfer(self, batch: GaitBatch, dataloader_idx: int) -> GaitBatch:
         """Frames as the method sees them, on the device that holds them; in training, varied.
 
-        A teacher's frames are varied alike in space; their flow keeps its extreme values.
+        A teacher's frames are varied alike in space; their flow keeps its extreme values. Where
+        signatures of mirrored windows are there, the target of a mirrored window is its own.
         """
         frames = self._input(batch.frames, self.modality, batch.row)
         target = batch.target
         if self.teacher_modality != "none" and target is not None:
             target = self._input(target, self.teacher_modality, batch.row)
+        told = torch.zeros_like(batch.row)
         if self.trainer is not None and self.trainer.training and self.changes != STILL:
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
             if self.modality == FLOW and self.changes.clip:
@@ -398,8 +429,18 @@ class ImageDataModule(GaitDataModule):
             count, _, height, width, _ = frames.shape
             warp = self.changes.draw(count, height, width, generator)
             frames = warp(frames)
+            told = warp.told.long()
             if self.teacher_modality != "none" and target is not None:
                 target = warp(target)
+        elif self.eval_mirror and not (self.trainer and self.trainer.training):
+            frames = mirrored(frames)
+            if self.teacher_modality != "none" and target is not None:
+                target = mirrored(target)
+            told = torch.ones_like(told)
+        if self._signed and target is not None:
+            # where a window has one signature, that is the only choice
+            sets = torch.arange(target.shape[1], device=told.device)
+            target = target[sets == told[:, None].clamp(max=len(sets) - 1)]
         return batch._replace(frames=frames, target=target)
 
     def _input(self, frames: Tensor, modality: str, row: Tensor) -> Tensor:

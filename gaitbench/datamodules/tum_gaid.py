@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from gaitbench.datamodules.base import People, Split
 from gaitbench.datamodules.videos import VideoDataModule
 from gaitbench.errors import InputError
-from gaitbench.protocols import NeighbourProtocol, Selection
+from gaitbench.protocols import NeighbourProtocol, Protocol, Selection
 from gaitbench.readers.keypoints import Label
 from gaitbench.tum_gaid import BACKGROUNDS, IMAGES, LABELS, LISTS, NUMBERS, TWICE
 from gaitbench.video.crops import WINDOW
@@ -91,6 +91,23 @@ SECOND_DAY = NeighbourProtocol(
 )
 """What GaitCopy's program calls elapsed time: no time has passed between gallery and probes."""
 
+FIRST_RETRIEVAL, LATER_RETRIEVAL = (
+    Protocol(
+        id=f"{votes.id}_retrieval",
+        description=(
+            f"Gallery and probes of {votes.id}: the nearest recording, by the mean of its windows."
+        ),
+        gallery=votes.gallery,
+        probes=votes.probes,
+        gallery_views="pooled",
+        exclude_same_view=False,
+        unmatched="wrong",
+        windows="averaged",
+    )
+    for votes in (FIRST_DAY, MONTHS_LATER)
+)
+"""The field's retrieval of recordings, in place of votes of windows; all are of one view."""
+
 
 def of_first_recording(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether each sequence is of the first recording, or none of TUM-GAID's."""
@@ -113,8 +130,14 @@ class TumGaid(VideoDataModule):
 
     dataset = "tum_gaid"
     reader_version = 1
-    protocols: ClassVar[Mapping[str, NeighbourProtocol]] = MappingProxyType(
-        {protocol.id: protocol for protocol in (FIRST_DAY, MONTHS_LATER, SECOND_DAY)}
+    protocols: ClassVar[Mapping[str, NeighbourProtocol | Protocol]] = MappingProxyType(
+        {
+            protocol.id: protocol
+            for protocol in (
+                *(FIRST_DAY, MONTHS_LATER, SECOND_DAY),
+                *(FIRST_RETRIEVAL, LATER_RETRIEVAL),
+            )
+        }
     )
     default_protocols = (FIRST_DAY.id, MONTHS_LATER.id)
 

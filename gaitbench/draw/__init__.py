@@ -9,6 +9,7 @@ from gaitbench.draw.canvas import LEFT, MIDDLE, RIGHT, has_ffmpeg, save_figure
 from gaitbench.draw.charts import attribute_chart, learning_curve, view_heat_map
 from gaitbench.draw.maps import animate_maps, draw_maps, map_summary
 from gaitbench.draw.poses import animate_poses, draw_poses
+from gaitbench.draw.samples import animate_films, as_colors, draw_films, draw_heat, heated
 from gaitbench.draw.space import FROM_CAMERA, FROM_SIDE, SLANTING, from_above, seen_from
 
 __all__ = [
@@ -18,15 +19,20 @@ __all__ = [
     "MIDDLE",
     "RIGHT",
     "SLANTING",
+    "animate_films",
     "animate_maps",
     "animate_poses",
+    "as_colors",
     "attention_summary",
     "attribute_chart",
     "draw_attention",
+    "draw_films",
+    "draw_heat",
     "draw_maps",
     "draw_poses",
     "from_above",
     "has_ffmpeg",
+    "heated",
     "learning_curve",
     "map_summary",
     "save_figure",

@@ -76,7 +76,7 @@ def pictures(
 
 
 def write_gif(
-    path: Path, frames: Sequence[Picture], colors: Sequence[str], fps: float, shades: int = 4
+    path: Path, frames: Sequence[Picture], colors: Sequence[str] | None, fps: float, shades: int = 4
 ) -> Path:
     """Write an animated GIF that repeats.
 
@@ -84,15 +84,20 @@ def write_gif(
         path: of the file; its folder is made if it is not there.
         frames: pixels (H, W, 3) each.
         colors: what is drawn in; each also comes in ``shades - 1`` mixtures with the paper, for
-            smooth edges. One palette for all frames keeps colours still.
+            smooth edges. One palette for all frames keeps colours still. None finds one in the
+            frames, for photographs.
         fps: frames a second; GIF counts in hundredths of a second.
         shades: so many of each colour.
     """
-    full = np.array([to_rgb(color) for color in colors])
-    share = np.arange(shades, 0, -1)[:, None] / shades
-    mixed = 1 + share * (full[:, None] - 1)  # the paper is white
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([255, 255, 255, *(mixed * 255).round().astype(int).ravel().tolist()])
+    if colors is None:
+        some = np.concatenate(frames[:: -(-len(frames) // 8)])
+        palette = Image.fromarray(some).quantize(256)
+    else:
+        full = np.array([to_rgb(color) for color in colors])
+        share = np.arange(shades, 0, -1)[:, None] / shades
+        mixed = 1 + share * (full[:, None] - 1)  # the paper is white
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([255, 255, 255, *(mixed * 255).round().astype(int).ravel().tolist()])
     images = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames

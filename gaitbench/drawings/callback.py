@@ -22,12 +22,17 @@ from gaitbench.callbacks import describe, run_directory
 from gaitbench.draw import has_ffmpeg, save_figure
 from gaitbench.drawings.activation import ActivationLook
 from gaitbench.drawings.attention import AttentionLook
+from gaitbench.drawings.frames import FrameLook
 from gaitbench.drawings.seen import Drawing, Look, Seen, joined
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
+from gaitbench.frame_activation import Watching
 from gaitbench.workers import in_parallel
 
 Format = Literal["gif", "mp4", "png"]
+
+FRAME, SILHOUETTE = (60, 60), (64, 44)
+"""Rows and columns of the frames that networks on pictures see."""
 
 
 class Drawings(pl.Callback):
@@ -38,6 +43,10 @@ class Drawings(pl.Callback):
     the factors of the attention modules if the network has any. A value is a share of the greatest
     of its walk. With test-time augmentation the walk itself is drawn. ``summary.png`` and
     ``summary.csv`` tell the means over all people in the run, by joint and by phase of the step.
+
+    Of a network on pictures each chosen window, or walk, becomes an animation and a sheet of frames
+    with colours upon them that tell how much each pixel adds to the embedding. ``summary.png`` and
+    ``summary.csv`` tell where on the frames that is, as the mean over all people.
 
     Of a decoder with attention each chosen window becomes a sheet of matrices, decoder step by
     encoded frame, beside the mask that the loss has; ``attention.png`` and ``attention.csv`` tell
@@ -115,6 +124,9 @@ class Drawings(pl.Callback):
         spatial = data.frame_kind == "skeleton3d"
         if isinstance(method, Explaining) and (spatial or data.frame_kind == "pose"):
             return ActivationLook(data.layout, spatial, self.formats, self.fps)
+        if isinstance(method, Watching) and data.frame_kind == "images":
+            size = SILHOUETTE if data.modality == "silhouette" else FRAME
+            return FrameLook(data.modality, size, self.formats, self.fps)
         if not isinstance(method, Attending) or not spatial:
             raise InputError(
                 f"draw.limit is {self.limit}, but {type(method).__name__} on {data.dataset} has "

@@ -23,7 +23,8 @@ class Walk(NamedTuple):
 
     Args:
         row: of the table.
-        pose: (T, V, 3) as on paper: x right, y down, and what is drawn of it above 0.
+        pose: (T, V, 3) as on paper: x right, y down, and what is drawn of it above 0. Of pictures,
+            these, (T, H, W, C).
         maps: name -> values (T, ...) in 0..1.
         keys: frames for the sheet.
     """
@@ -68,7 +69,7 @@ class Look(Protocol):
         """Endings of the files about a walk."""
 
     def maps(self, method: Any, frames: Tensor) -> dict[str, Tensor]:
-        """Maps by name of frames (B, S, V, 3)."""
+        """Maps by name of frames (B, S, V, 3), or of pictures (B, S, H, W, C)."""
 
     def look(
         self,
@@ -82,7 +83,7 @@ class Look(Protocol):
 
         Args:
             rows: (B,) of the table.
-            frames: (B, S, V, 3) poses; on the CPU, as are the maps.
+            frames: (B, S, V, 3) poses, or pictures; on the CPU, as are the maps.
             maps: what :meth:`maps` gave.
             windows: (B, S) which frame of its walk each is.
             drawn: which of the B to keep for drawing.

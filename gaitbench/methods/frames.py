@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gaitbench.backbones import frame_network
 from gaitbench.batch import GaitBatch
 from gaitbench.errors import InputError
+from gaitbench.frame_activation import frame_activation
 from gaitbench.losses import (
     BatchAllTriplet,
     HardTriplet,
@@ -28,6 +29,9 @@ IMAGES = "images"
 
 CHANNELS = {"gray": 1, "flow": 2, "silhouette": 1}
 """Modality, which the data's name begins with -> channels of a frame."""
+
+EXPLAINED = 8
+"""Windows whose activation is worked out at a time, since gradients need memory."""
 
 KERAS_EPSILON = 1e-7
 SGD_MOMENTUM = 0.9
@@ -158,6 +162,11 @@ class FrameMethod(GaitMethod):
         """Windows (B, T, H, W, C) to codes (B, D)."""
         code: Tensor = self.backbone(frames)
         return code
+
+    def explain_frames(self, frames: Tensor) -> Tensor:
+        """How much each pixel of windows (B, T, H, W, C) adds to the code, (B, T, H, W)."""
+        maps = [frame_activation(self.backbone, some) for some in torch.split(frames, EXPLAINED)]
+        return torch.cat([some.on_frames(*frames.shape[1:4]) for some in maps])
 
     def terms(self, code: Tensor, batch: GaitBatch) -> dict[str, Tensor]:
         """Terms of the loss by name, without their weights, of codes (B, D)."""

@@ -34,6 +34,7 @@ from gaitbench.protocols.verification import (
     equal_error_rate,
     true_accept_rate,
 )
+from gaitbench.rows import mean_of_rows
 
 Selection = Mapping[str, Collection[Any]]
 KEY = ("subject", "condition", "number", "view")
@@ -68,6 +69,8 @@ class Protocol:
         normalize: scale embeddings to unit length first.
         repeated: of sequences with the same subject, condition, number and view, take ``all``
             or the ``last``.
+        windows: what is compared where rows are windows: each of them by itself (``apart``), or
+            their recordings, each by the mean of its windows' embeddings (``averaged``).
         overall: a further rank-1 over all probe sets, as a reference logs it: the plain mean over
             all cells with identical views in (``all_cells``), or the same with the cells of
             identical views set to zero (``zero_same_view``).
@@ -83,6 +86,7 @@ class Protocol:
     distance: Distance = "euclidean"
     normalize: bool = True
     repeated: Literal["all", "last"] = "all"
+    windows: Literal["apart", "averaged"] = "apart"
     overall: Literal["all_cells", "zero_same_view"] | None = None
 
     def __post_init__(self) -> None:
@@ -159,16 +163,21 @@ def evaluate(
         )
     if lack := unmet(sequences, protocol):
         raise InputError(lack)
-    table, order, notes = _ordered(sequences, protocol)
-    values = values[torch.from_numpy(order)]
     # The sum is finite only if all are; what overflows is looked at one by one.
     finite = values.sum().isfinite() or values.isfinite().all(1)
     if not bool(finite.all()):
-        row = int(order[(~finite).nonzero()[0, 0]])
         raise InputError(
-            f"embedding {row} is not finite, so nothing can be compared with it; look for a "
-            "diverged training or an empty sequence."
+            f"embedding {int((~finite).nonzero()[0, 0])} is not finite, so nothing can be compared "
+            "with it; look for a diverged training or an empty sequence."
         )
+    told: list[str] = []
+    if protocol.windows == "averaged" and WINDOW[0] in sequences:
+        count = len(values)
+        values, sequences = recordings(values, sequences)
+        told = [f"{count} windows make {len(values)} recordings, judged by their mean embeddings."]
+    table, order, notes = _ordered(sequences, protocol)
+    notes = told + notes
+    values = values[torch.from_numpy(order)]
     in_gallery = _select(table.rows, protocol.gallery, protocol.id)
     in_sets = {n: _select(table.rows, s, protocol.id) for n, s in protocol.probes.items()}
     notes += _absences(table, in_gallery, in_sets)
@@ -257,6 +266,24 @@ def evaluate(
     )
 
 
+def recordings(values: Tensor, windows: pd.DataFrame) -> tuple[Tensor, pd.DataFrame]:
+    """Recordings in place of their windows, in the order in which they first come.
+
+    Args:
+        values: embeddings (N, D).
+        windows: their N rows, which have ``recording``; those of one of them differ in nothing
+            that a protocol selects by.
+
+    Returns:
+        The mean embeddings (R, D) and their R rows, without what only a window has.
+    """
+    columns = [name for name in (*KEY, WINDOW[0]) if name in windows]
+    number = windows.groupby(columns, sort=False, dropna=False).ngroup()
+    first = ~number.duplicated().to_numpy()
+    table = windows[first].drop(columns=[name for name in WINDOW if name in windows])
+    return mean_of_rows(torch.tensor(number.to_numpy(np.int64)), values)[1], table
+
+
 class _Search:
     """Ranks by plain or by re-ranked distances."""
 
@@ -332,9 +359,16 @@ def _select(rows: pd.DataFrame, selection: Selection, name: str) -> NDArray[np.b
 def unmet(sequences: pd.DataFrame, protocol: Protocol) -> str:
     """What a protocol wants of a table that it does not hold, a sentence; empty if all is there."""
     by_view = protocol.gallery_views == "each" or protocol.exclude_same_view
-    return lack(
+    if told := lack(
         sequences, protocol.id, protocol.gallery, protocol.probes, ("view",) if by_view else ()
-    )
+    ):
+        return told
+    if protocol.exclude_same_view and sequences["view"].nunique() == 1:
+        return (
+            f"{protocol.id} compares different views, but all {len(sequences)} sequences are of "
+            f"view {sequences['view'].iloc[0]}; choose another protocol or other sequences."
+        )
+    return ""
 
 
 def lack(

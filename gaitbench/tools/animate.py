@@ -2,14 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gaitbench.errors import InputError
 from gaitbench.tools.datasets import DATASETS, command_parser, open_dataset
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gaitbench.draw.canvas import Array
+    from gaitbench.store import SequenceStore
+
 
 def main(args: Sequence[str]) -> None:
     """Draw walks of a dataset as an animation."""
-    parser = command_parser("animate", "Draw walks of a dataset, side by side, as an animated GIF.")
+    parser = command_parser(
+        "animate",
+        "Draw walks of a dataset as an animated GIF: skeletons side by side, or of videos what "
+        "networks see of the middle of each, gray values, optical flow and silhouette.",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the .gif to write")
     names = " or ".join(dataset.walk for dataset in DATASETS.values())
     parser.add_argument("--walks", nargs="+", required=True, help=f"such as {names}")
@@ -20,16 +31,24 @@ def main(args: Sequence[str]) -> None:
         raise InputError(f"--fps is {given.fps:g}; give more than 0 and at most 50")
     import torch
 
-    from gaitbench.draw import FROM_CAMERA, FROM_SIDE, animate_poses, seen_from
+    from gaitbench.draw import (
+        FROM_CAMERA,
+        FROM_SIDE,
+        animate_films,
+        animate_poses,
+        seen_from,
+    )
     from gaitbench.geometry import convert
 
     views = {"from the camera": FROM_CAMERA, "from the side": FROM_SIDE}
-    spatial = data.frame_kind == "skeleton3d"
+    spatial, pictured = data.frame_kind == "skeleton3d", data.frame_kind == "images"
+    if pictured and given.skeleton:
+        raise InputError(f"{given.dataset} has images and no skeletons; leave --skeleton out")
 
     store = data.open_store()
     table = store.sequences
     form = DATASETS[given.dataset].walk
-    poses, titles = [], []
+    poses, titles, films = [], [], []
     for walk in given.walks:
         try:
             subject, condition, number, view = walk.rsplit("-", 3)
@@ -39,6 +58,10 @@ def main(args: Sequence[str]) -> None:
         row = table[chosen & (table["subject"] == subject) & (table["condition"] == condition)]
         if not len(row):
             raise InputError(f"{given.path} has no walk {walk}; see `gaitbench report-data`")
+        if pictured:
+            films.append(_sample(store, row.iloc[0]))
+            titles.append(walk)
+            continue
         start, length = int(row["start"].iloc[0]), int(row["length"].iloc[0])
         pose = torch.tensor(store.frames[start : start + length])
         pose = convert(pose, data.native_layout, data.layout)
@@ -48,8 +71,46 @@ def main(args: Sequence[str]) -> None:
         else:
             poses.append((pose * torch.tensor(_paper(data.units))).numpy())
             titles.append(walk)
-    animate_poses(poses, data.layout, given.out, titles, given.fps, follow=True, one_scale=spatial)
+    if pictured:
+        animate_films(films, [given.out], titles, given.fps)
+    else:
+        animate_poses(
+            poses, data.layout, given.out, titles, given.fps, follow=True, one_scale=spatial
+        )
     print(f"written to {given.out}")
+
+
+def _sample(store: "SequenceStore", walk: "pd.Series[Any]") -> "dict[str, Array]":
+    """What networks see of the middle of a walk, as films by modality; silhouettes of all of it."""
+    import numpy as np
+    import torch
+
+    from gaitbench.draw import as_colors
+    from gaitbench.image_transforms import silhouette_values
+    from gaitbench.video.crops import MIDDLE, WINDOW, cropped, flow_input, gray_input
+    from gaitbench.video.frames import BOXES, FLOW, GRAY, SILHOUETTE
+
+    start, length = int(walk["start"]), int(walk["length"])
+    if BOXES not in store.arrays:
+        stored = torch.tensor(store.frames[start : start + length])
+        return {
+            SILHOUETTE: as_colors(silhouette_values(stored[None, ..., None])[0].numpy(), SILHOUETTE)
+        }
+    start += max(0, length - WINDOW) // 2
+    window = slice(start, start + min(WINDOW, length))
+    box = torch.tensor(store.arrays[BOXES][window][min(MIDDLE, length - 1)][None])
+    width = torch.tensor([int(walk["width"])])
+    films = {}
+    for name, input_of in ((GRAY, gray_input), (FLOW, flow_input)):
+        if name in store.arrays:
+            frames = cropped(torch.tensor(store.arrays[name][window][None]), box, width)
+            films[name] = as_colors(input_of(frames)[0].numpy().astype(np.float64), name)
+    if SILHOUETTE in store.arrays:
+        stored = torch.tensor(store.arrays[SILHOUETTE][window])
+        films[SILHOUETTE] = as_colors(
+            silhouette_values(stored[None, ..., None])[0].numpy(), SILHOUETTE
+        )
+    return films
 
 
 def _paper(units: str) -> tuple[float, float, float]:

@@ -136,6 +136,72 @@ def test_signatures_of_the_same_windows(make, tmp_path):
         make(signatures=str(tmp_path / "absent"))
 
 
+def written(folder, table, values):
+    """What `predict` of a teacher leaves."""
+    folder.mkdir()
+    np.save(folder / "embeddings.npy", values)
+    told = table.drop(columns="start").rename(columns={"length": "frames"})
+    told.to_csv(folder / "sequences.csv", index=False)
+    return str(folder)
+
+
+def test_a_mirrored_window_has_a_signature_of_its_own(make, tmp_path):
+    table = make().sequences
+    plain = np.arange(len(table) * 4, dtype=np.float32).reshape(-1, 4)
+    folders = {
+        "signatures": written(tmp_path / "a", table, plain),
+        "mirrored_signatures": written(tmp_path / "b", table, -plain),
+    }
+    varied = FrameAugmentation(warp=0.8, mirror=0.6, clip=0)
+    data = make(True, **folders, frame_augmentation=varied, batch_size=6, validation="test")
+    torch.manual_seed(0)
+    (raw,) = data.train_dataloader()
+    batch = data.on_after_batch_transfer(raw, 0)
+    warp = varied.draw(6, 60, 60, torch.Generator().manual_seed(raw.seed))
+    assert 0 < warp.mirrored.sum() < 6
+    for row, turned, target in zip(batch.row, warp.mirrored, batch.target, strict=True):
+        np.testing.assert_array_equal(target, -plain[row] if turned else plain[row])
+    data.trainer.training = False
+    for batch in batches(data, data.val_dataloader()):
+        np.testing.assert_array_equal(batch.target, plain[batch.row])
+
+    with pytest.raises(InputError, match=r"mirror is 0\.6, and data\.signatures are of windows"):
+        make(signatures=folders["signatures"], frame_augmentation=varied)
+    with pytest.raises(InputError, match=r"give data\.signatures of the windows as they are"):
+        make(mirrored_signatures=folders["signatures"])
+    folders["mirrored_signatures"] = written(tmp_path / "c", table, plain[:, :3])
+    with pytest.raises(InputError, match="vectors of different lengths"):
+        make(**folders)
+
+
+@pytest.mark.parametrize("modality", ["gray", "flow"])
+def test_windows_may_be_shown_mirrored(make, modality):
+    """Columns the other way round, and flow along x negated."""
+    settings = {"modality": modality, "predict": "all", "teacher_modality": "flow"}
+    (plain,), (shown,) = (
+        batches(data, data.predict_dataloader())
+        for data in (make(**settings), make(**settings, eval_mirror=True))
+    )
+    turned = FrameAugmentation(warp=1, shifts=(0,), zoom=0, mirror=1)
+    warp = turned.draw(len(plain.row), 60, 60, torch.Generator())
+    for before, after in ((plain.frames, shown.frames), (plain.target, shown.target)):
+        for column in (0, 17, 59):
+            sign = torch.tensor([-1.0, 1.0]) if before.shape[-1] == 2 else 1
+            torch.testing.assert_close(after[:, :, :, column], before[:, :, :, 59 - column] * sign)
+        torch.testing.assert_close(after, warp(before))
+
+
+def test_batches_may_hold_as_much_of_each_condition(make):
+    data = make(batches="conditions", batch_size=4)
+    data.table["condition"] = ["cl", "nm", "nm", "nm", "nm", "nm", "nm"]
+    (first, second) = data.train_dataloader()
+    for batch in (first, second):
+        assert (batch.row == 0).sum() == 2
+        assert len(batch.row) == 4
+    with pytest.raises(InputError, match=r"data\.batches conditions draws from all"):
+        make(batches="conditions", sequences_per_subject=2)
+
+
 def test_frames_as_sets():
     lengths = np.array([3, 200])
     drawn = FrameSets(30, "random", count=2).draw(lengths, 5)

@@ -163,13 +163,19 @@ def test_sums_are_added_up_over_processes_and_means_are_not() -> None:
         assert torch.allclose(found, factor * method.copying(code, target))
 
 
-def fitted(method: FrameMethod, data: ImageWalks, out: Path, **settings: Any) -> Path:
+def fitted(
+    method: FrameMethod,
+    data: ImageWalks,
+    out: Path,
+    ckpt_path: Path | None = None,
+    **settings: Any,
+) -> Path:
     """Train; the checkpoint."""
     trainer = pl.Trainer(
         default_root_dir=out, accelerator="cpu", logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, **settings,
     )  # fmt: skip
-    trainer.fit(method, data)  # type: ignore[arg-type]
+    trainer.fit(method, data, ckpt_path=ckpt_path)  # type: ignore[arg-type]
     path = out / "last.ckpt"
     trainer.save_checkpoint(path)
     return path
@@ -221,6 +227,38 @@ def test_a_student_copies_its_teacher(how: str, tmp_path: Path) -> None:
     # a window is a row: nothing was averaged
     assert (figures["last"]["n"], figures["last"]["videos"]) == (12, 6)
     assert figures["last"]["video_rank1"] == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_asked_teacher_never_trains_and_a_training_resumes(tmp_path: Path) -> None:
+    """The teacher lies in no checkpoint; a training goes on to the same weights."""
+    data = ImageWalks("flow", people=2, windows=1)
+    teacher = GaitCopyTeacher(data.skeleton, data.num_subjects, **FAST)
+    asked = fitted(teacher, data, tmp_path / "teacher", max_epochs=1)
+    data = ImageWalks("gray", people=2, windows=1, batch_size=2, teacher_modality="flow")
+
+    def trained(name: str, epochs: int, resumed: Path | None = None) -> GaitCopyStudent:
+        pl.seed_everything(1)
+        student = GaitCopyStudent(
+            data.skeleton, 2, **FAST, dropout=0, rate="constant", teacher=str(asked)
+        )
+        fitted(student, data, tmp_path / name, resumed, max_epochs=epochs)
+        return student
+
+    whole = trained("whole", 2)
+    trained("half", 1)
+    path = tmp_path / "half" / "last.ckpt"
+    student = trained("resumed", 2, path)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(student.state_dict()[name], value), name
+    content = read_checkpoint(path)
+    assert set(content["state_dict"]) == set(GaitCopyStudent(**FAST).state_dict())
+    assert "teacher" not in content["hyper_parameters"]
+    kept = {name: value for name, value in teacher.state_dict().items() if "backbone." in name}
+    for name, value in student._asked[0].state_dict().items():
+        assert torch.equal(kept[f"backbone.{name}"], value)
+    assert not student._asked[0].training
+    assert not any(p.requires_grad for p in student._asked[0].parameters())
 
 
 def test_the_rate_falls_as_it_is_told(tmp_path: Path) -> None:
