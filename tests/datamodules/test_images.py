@@ -163,7 +163,7 @@ def test_a_mirrored_window_has_a_signature_of_its_own(make, tmp_path):
         np.testing.assert_array_equal(target, -plain[row] if turned else plain[row])
     data.trainer.training = False
     for batch in batches(data, data.val_dataloader()):
-        np.testing.assert_array_equal(batch.target, plain[batch.row])
+        np.testing.assert_array_equal(batch.target, plain[batch.row.numpy()])
 
     with pytest.raises(InputError, match=r"mirror is 0\.6, and data\.signatures are of windows"):
         make(signatures=folders["signatures"], frame_augmentation=varied)

@@ -287,7 +287,11 @@ def test_reranking_runs_by_probe_set_and_is_refused_above_its_size(monkeypatch) 
     [
         (lambda e, t: (e, t.assign(condition="bg")), "wants gallery .* condition bg, number 1/2"),
         (lambda e, t: (e, t.assign(condition="nm", number=1)), "test.base wants probe sequences"),
-        (lambda e, t: (e, t.assign(view=90)), "none of the .* probes has a partner"),
+        (lambda e, t: (e, t.assign(view=90)), "test.base compares different views, but all"),
+        (
+            lambda e, t: (e, t.assign(view=t.groupby("subject").ngroup())),
+            "none of the .* probes has a partner",
+        ),
         (lambda e, t: (e, t.drop(columns="view")), r"needs the column\(s\) view"),
         (lambda e, t: (np.where(np.arange(len(t))[:, None] == 3, np.nan, e), t), "embedding 3 is"),
         (lambda e, t: (e, t.assign(number=t.number.where(t.index != 2))), "row 2 .* no number"),
