@@ -19,6 +19,7 @@ TOOLS = {
     "pipeline": "run the stages of a method, reusing those that are finished",
     "embed": "turn keypoints of your own videos into embeddings",
     "evaluate": "judge saved embeddings and attributes again, without a model",
+    "compare": "put runs beside each other and beside published figures",
     "matrix": "test several checkpoints on several datasets, in one table",
     "report-data": "say what is in a dataset and what is missing",
     "animate": "draw walks of a dataset as an animation",

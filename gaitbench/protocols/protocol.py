@@ -263,6 +263,7 @@ def evaluate(
         metrics=metrics,
         notes=notes,
         labels={n: _label(n, table.rows[in_sets[n]]) for n in metrics if n != OVERALL},
+        trials=kept,
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from gaitbench.files import written_whole
+from gaitbench.protocols.figures import Trials
+from gaitbench.tables import latex, markdown
 
 if TYPE_CHECKING:
     from gaitbench.protocols.attributes import AttributeProtocol
@@ -63,7 +65,7 @@ class Judgement:
         """Return the tables and the notes."""
         lines = [f"### {self.protocol.id}", "", self.protocol.description]
         for head, rows in self._tables():
-            lines += ["", *_markdown(head, rows)]
+            lines += ["", *markdown(head, rows)]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines) + "\n"
@@ -72,7 +74,7 @@ class Judgement:
         """Return the tables for LaTeX with the package ``booktabs``; notes as comments."""
         lines = [f"% {self.protocol.id}: {self.protocol.description}"]
         for head, rows in self._tables():
-            lines += _latex(head, rows)
+            lines += latex(head, rows)
         return "\n".join([*lines, *(f"% {note}" for note in self.notes)]) + "\n"
 
     def write(self, directory: Path) -> None:
@@ -97,6 +99,7 @@ class Evaluation(Judgement):
             their comparisons with a gallery, ``unmatched`` the trials without a partner.
         notes: one sentence each on what was missing or left out.
         labels: probe set to its name in printed tables, as ``NM#5-6``.
+        trials: probe set to the trials that count, of which its figures are means.
     """
 
     heads = ("rank1", "map")
@@ -106,6 +109,7 @@ class Evaluation(Judgement):
     metrics: dict[str, Figures]
     notes: list[str]
     labels: dict[str, str] = field(default_factory=dict)
+    trials: dict[str, Trials] = field(default_factory=dict, repr=False)
 
     def view_table(self) -> pd.DataFrame:
         """Return the field's table: probe sets by probe views and their mean, rank-1 in percent.
@@ -129,10 +133,10 @@ class Evaluation(Judgement):
         """Return the view table, the other figures with their intervals, and the notes."""
         table = self.view_table()
         lines = [f"### {self.protocol.id}", "", self.protocol.description, ""]
-        lines += _markdown(["rank-1 (%)", *table.columns], [[n, *r] for n, r in _rows(table)])
+        lines += markdown(["rank-1 (%)", *table.columns], [[n, *r] for n, r in _rows(table)])
         if OVERALL in self.metrics:
             lines += ["", f"Overall rank-1: {percent(self.metrics[OVERALL]['rank1'])} %."]
-        lines += ["", *_markdown(*self._figures())]
+        lines += ["", *markdown(*self._figures())]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines) + "\n"
@@ -141,10 +145,10 @@ class Evaluation(Judgement):
         """Return both tables for LaTeX with the package ``booktabs``; notes as comments."""
         table = self.view_table()
         lines = [f"% {self.protocol.id}: {self.protocol.description}"]
-        lines += _latex(["rank-1 (\\%)", *table.columns], [[n, *r] for n, r in _rows(table)])
+        lines += latex(["rank-1 (%)", *table.columns], [[n, *r] for n, r in _rows(table)])
         if OVERALL in self.metrics:
             lines += [f"% overall rank-1: {percent(self.metrics[OVERALL]['rank1'])} %"]
-        lines += _latex(*self._figures())
+        lines += latex(*self._figures())
         lines += [f"% {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 
@@ -328,27 +332,4 @@ def _rows(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return [
         (str(name), ["-" if pd.isna(value) else f"{value:.1f}" for value in row])
         for name, row in zip(table.index, table.to_numpy(), strict=True)
-    ]
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-def _latex(head: list[str], rows: list[list[str]]) -> list[str]:
-    def line(cells: list[str]) -> str:
-        return (
-            " & ".join(cells).replace("#", "\\#").replace("_", "\\_").replace(" %", " \\%") + r" \\"
-        )
-
-    head = [cell if "\\%" in cell else cell.replace("(%)", "(\\%)") for cell in head]
-    return [
-        r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}",
-        r"\toprule",
-        line(head),
-        r"\midrule",
-        *(line(row) for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}",
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gaitbench import __version__
 from gaitbench.tools.datasets import command_parser
 
 
@@ -25,6 +26,7 @@ def main(args: Sequence[str]) -> None:
         read_predictions,
     )
     from gaitbench.datamodules import DATASETS
+    from gaitbench.runs import write_judged
 
     known = {name: protocol for data in DATASETS for name, protocol in data.protocols.items()}
     chosen = chosen_protocols(known, given.protocol)
@@ -39,4 +41,11 @@ def main(args: Sequence[str]) -> None:
         rerank=given.rerank,
     )
     publish(evaluations, given.directory)
+    write_judged(
+        given.directory,
+        distance=given.distance,
+        rerank=given.rerank,
+        bootstrap=given.bootstrap,
+        version=__version__,
+    )
     print(f"\nwritten to {given.directory}")
