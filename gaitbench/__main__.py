@@ -18,6 +18,7 @@ TOOLS = {
     "extract": "find people in videos: gray images, optical flow, silhouettes",
     "pipeline": "run the stages of a method, reusing those that are finished",
     "embed": "turn keypoints of your own videos into embeddings",
+    "bench": "measure how fast a config trains, and what limits it",
     "evaluate": "judge saved embeddings and attributes again, without a model",
     "compare": "put runs beside each other and beside published figures",
     "matrix": "test several checkpoints on several datasets, in one table",

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from gaitbench import callbacks, datamodules, drawings, memory, methods
 from gaitbench.__main__ import guarded
 from gaitbench.checkpoints import read_checkpoint
+from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
 
 # told to developers of a LightningModule, of no use to somebody who runs one
@@ -53,6 +54,12 @@ class GaitCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add evaluation, predictions and drawings; link what the dataset tells the method."""
+        parser.add_argument(
+            "--compile",
+            type=bool,
+            default=False,
+            help="compile the network by torch.compile; goes on without where there is no compiler",
+        )
         parser.add_lightning_class_args(callbacks.ProtocolEvaluation, "evaluation")
         parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
         parser.add_lightning_class_args(drawings.Drawings, "draw")
@@ -121,6 +128,8 @@ class GaitCLI(LightningCLI):
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             raise (cause or error) from None
+        if self.config[self.config.subcommand].compile:
+            compile_network(self.model.backbone, self.trainer.strategy.root_device)
 
     def after_fit(self) -> None:
         """Say where the checkpoint lies, which the next command asks for."""

@@ -5,12 +5,19 @@ next frame in pixels of the video, along x and y.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from gaitbench.errors import InputError
+
+
+@cache
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers as a tensor, copied to each device once: a copy in every step would wait for it."""
+    return torch.tensor(values, dtype=torch.float64, device=device)
 
 
 def gray_values(stored: Tensor) -> Tensor:
@@ -72,11 +79,12 @@ class Warp(NamedTuple):
     def __call__(self, frames: Tensor) -> Tensor:
         """Change windows (B, T, H, W, C); in mirrored ones flow along x is negated."""
         channels = frames.shape[-1]
-        sign = torch.ones(len(frames), channels).to(self.columns)
+        sign = self.columns.new_ones(len(frames), channels)
         if channels == 2:
             sign[:, 0] = torch.where(self.mirrored, -1.0, 1.0)
+        unit = torch.eye(channels, dtype=sign.dtype, device=sign.device)
         # both channels of all columns in one product, (B, W C, W C)
-        columns = torch.einsum("bvw,bc,cd->bvcwd", self.columns, sign, torch.eye(channels).to(sign))
+        columns = torch.einsum("bvw,bc,cd->bvcwd", self.columns, sign, unit)
         columns = columns.flatten(3).flatten(1, 2).to(frames)
         x = self.rows[:, None].to(frames) @ frames.flatten(3)  # (B, T, H, W C)
         x = x.flatten(1, 2) @ columns.mT
@@ -158,7 +166,7 @@ class FrameAugmentation:
         warped = uniform[0] < self.warp
         told = warped & (uniform[1] < self.mirror)
         mirrored = told | ~warped if self.mirror_others else told
-        shifts = torch.tensor(self.shifts, dtype=torch.float64, device=uniform.device)
+        shifts = _on_device(self.shifts, uniform.device)
         weights = []
         for size, draws in ((height, uniform[2:4]), (width, uniform[4:])):
             shift = shifts[(draws[0] * len(shifts)).long().clamp(max=len(shifts) - 1)]

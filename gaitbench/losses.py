@@ -1,4 +1,8 @@
-"""Losses of embeddings and subjects, put together from pytorch-metric-learning."""
+"""Losses of embeddings and subjects.
+
+Nothing here asks the device how many pairs or triplets there are, for which a step would have to
+wait: what does not count is masked. Everything is worked out in float32 at least.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,12 +10,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pytorch_metric_learning.distances import DotProductSimilarity, LpDistance
-from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss, TripletMarginLoss
-from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor, nn
 
 from gaitbench.errors import InputError
+from gaitbench.precision import exactly, precise, without_autocast
 
 
 class SupervisedContrastive(nn.Module):
@@ -32,12 +34,11 @@ class SupervisedContrastive(nn.Module):
         if temperature <= 0:
             raise InputError(f"temperature is {temperature}; give more than 0")
         super().__init__()
-        self.loss = SupConLoss(temperature=temperature, distance=LpDistance())
+        self.temperature = temperature
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        loss: Tensor = self.loss(embedding, subject)
-        return loss
+        return _mean_above_zero(_contrast(-unit_distances(embedding) / self.temperature, subject))
 
 
 class PairContrastive(nn.Module):
@@ -49,21 +50,21 @@ class PairContrastive(nn.Module):
     Source: authors' code of Teepe et al. 2022, arXiv 2204.07855 (margins 0 and 1).
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.loss = ContrastiveLoss(pos_margin=0, neg_margin=1, distance=LpDistance())
-
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        loss: Tensor = self.loss(embedding, subject)
-        return loss
+        distance = unit_distances(embedding)
+        same = subject[:, None] == subject
+        itself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+        positive = distance.masked_fill(~same | itself, 0)
+        negative = F.relu(1 - distance).masked_fill(same, 0)
+        return _mean_above_zero(positive) + _mean_above_zero(negative)
 
 
 class Triplet(nn.Module):
     """Triplet loss over all triplets of a batch, on distances of unit vectors.
 
     Mean over the triplets (anchor, positive, negative) with d(a, p) - d(a, n) + margin above 0 of
-    that value; 0 where there is none. Its memory grows with the cube of the batch.
+    that value; 0 where there is none.
 
     Args:
         margin: by which a negative shall be farther than a positive.
@@ -75,7 +76,7 @@ class Triplet(nn.Module):
         if margin <= 0:
             raise InputError(f"triplet margin is {margin}; give more than 0")
         super().__init__()
-        self.loss = TripletMarginLoss(margin=margin, distance=LpDistance())
+        self.loss = BatchAllTriplet(margin)
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
@@ -114,8 +115,10 @@ class Classification(nn.Module):
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        cosine = F.linear(F.normalize(self.neck(embedding)), F.normalize(self.weight))
-        return F.cross_entropy(self.scale * cosine, subject)
+        with without_autocast(embedding):
+            neck: Tensor = self.neck(embedding.to(self.weight.dtype))
+            cosine = F.linear(F.normalize(neck), F.normalize(self.weight))
+            return F.cross_entropy(self.scale * cosine, subject)
 
 
 class WeightedSum(nn.Module):
@@ -160,17 +163,12 @@ class TwoViewContrastive(nn.Module):
         if temperature <= 0:
             raise InputError(f"temperature is {temperature}; give more than 0")
         super().__init__()
-        self.factor = temperature / 0.07
-        self.loss = SupConLoss(
-            temperature=temperature,
-            distance=DotProductSimilarity(normalize_embeddings=False),
-            reducer=MeanReducer(),
-        )
+        self.temperature = temperature
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of unit vectors (B, D) of subjects (B,)."""
-        loss: Tensor = self.factor * self.loss(embedding, subject)
-        return loss
+        loss = _contrast(_logits(embedding, self.temperature), subject).mean()
+        return self.temperature / 0.07 * loss
 
 
 class SupCon(nn.Module):
@@ -269,7 +267,7 @@ class AttributeLoss(nn.Module):
 
     def forward(self, told: Tensor, given: Tensor) -> Tensor:
         """Scalar loss of probabilities (B, A) against probabilities (B, A)."""
-        with torch.autocast(told.device.type, enabled=False):
+        with without_autocast(told):
             return F.binary_cross_entropy(told, given.to(told.dtype))
 
 
@@ -278,9 +276,37 @@ def _logits(embedding: Tensor, temperature: float) -> Tensor:
 
     Cosines of less precision would be lost at temperatures such as 0.001.
     """
-    with torch.autocast(embedding.device.type, enabled=False):
-        embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+    with without_autocast(embedding):
+        embedding = precise(embedding)
         return embedding @ embedding.mT / temperature
+
+
+def unit_distances(embedding: Tensor) -> Tensor:
+    """Euclidean distances (B, B) of embeddings (B, D) scaled to unit length."""
+    with without_autocast(embedding):
+        unit = F.normalize(precise(embedding))
+        return torch.cdist(unit, unit)
+
+
+def _contrast(logits: Tensor, subject: Tensor) -> Tensor:
+    """Supervised contrastive loss of each of B vectors, (B,), of logits (B, B).
+
+    It is 0 where a vector has no positive, and everywhere in a batch of one subject.
+    """
+    same = subject[:, None] == subject
+    itself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    positive = same & ~itself
+    # a finite value, so that a batch of one has a gradient
+    others = logits.masked_fill(itself, torch.finfo(logits.dtype).min)
+    excess = torch.where(positive, others.logsumexp(dim=1, keepdim=True) - logits, 0)
+    loss = excess.sum(dim=1) / positive.sum(dim=1).clamp(min=1)
+    return torch.where(same.all(), 0, loss)
+
+
+def _mean_above_zero(values: Tensor) -> Tensor:
+    """Mean of the values that are above 0, and 0 where none is."""
+    above = values > 0
+    return torch.where(above, values, 0).sum() / above.sum().clamp(min=1)
 
 
 def locality_mask(frames: int) -> Tensor:
@@ -403,6 +429,8 @@ class SignatureLoss(nn.Module):
 
     def forward(self, code: Tensor, signature: Tensor) -> Tensor:
         """Scalar loss of codes (B, D) against signatures (B, D)."""
+        code = precise(code)
+        signature = signature.to(code.dtype)
         if self.form == "mse":
             return F.mse_loss(code, signature)
         reduction = "sum" if self.form == "smooth_l1" else "mean"
@@ -411,8 +439,8 @@ class SignatureLoss(nn.Module):
 
 def _distances(points: Tensor, squared: bool = False) -> Tensor:
     """Euclidean distances (S, B, B) of points (S, B, D); those of 0 have no gradient."""
-    with torch.autocast(points.device.type, enabled=False):
-        points = points.to(torch.promote_types(points.dtype, torch.float32))
+    with without_autocast(points):
+        points = precise(points)
         # a product about the middle loses fewer digits
         points = points - points.detach().mean(dim=1, keepdim=True)
         product = points @ points.mT
@@ -451,7 +479,7 @@ class MinedTriplet(nn.Module):
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        parts = embedding.reshape(len(embedding), self.parts, -1).transpose(0, 1)
+        parts = precise(embedding).reshape(len(embedding), self.parts, -1).transpose(0, 1)
         if self.unit:
             parts = F.normalize(parts, dim=-1, eps=1e-6)
         return self.mine(_distances(parts, self.squared), subject[:, None] == subject).mean()
@@ -475,8 +503,8 @@ class MinedTriplet(nn.Module):
 class BatchAllTriplet(MinedTriplet):
     """Mean over all triplets of a batch that lack something to the margin; 0 if none does.
 
-    Its memory grows with parts times the pairs of a subject times the batch: 65 MB for 62 parts of
-    8 subjects with 16 walks.
+    No triplet is written down: how often a distance counts follows from its place among the others
+    of its anchor, in order. Its memory grows with parts times the square of the batch.
 
     Args:
         margin: see :class:`MinedTriplet`, as the others.
@@ -502,12 +530,20 @@ class BatchAllTriplet(MinedTriplet):
 
     def mine(self, distance: Tensor, same: Tensor) -> Tensor:
         """Loss of each part, (S,), of distances (S, B, B)."""
-        pairs = same if self.itself else same.clone().fill_diagonal_(False)
-        anchor, positive = pairs.nonzero(as_tuple=True)
-        # (S, pairs, B): each pair of an anchor and its positive with all negatives
-        excess = self.excess(distance[:, anchor, positive, None], distance[:, anchor])
-        excess = excess.masked_fill(same[anchor], 0).flatten(1)
-        return excess.sum(dim=1) / (excess > 0).sum(dim=1).clamp(min=1)
+        positive = same if self.itself else same.clone().fill_diagonal_(False)
+        assert self.margin is not None
+        with torch.no_grad():
+            # a triplet counts where its negative is nearer than this
+            limit = distance + self.margin
+            limits = limit.masked_fill(~positive, -torch.inf).sort(dim=2).values
+            negatives = distance.masked_fill(same, torch.inf).sort(dim=2).values
+            nearer = torch.searchsorted(negatives, limit) * positive
+            farther = (len(same) - torch.searchsorted(limits, distance, right=True)) * ~same
+            count = nearer.sum(dim=(1, 2))
+            # each anchor has as many terms of one sign as of the other: a common shift is none
+            middle = distance.mean(dim=2, keepdim=True)
+        excess = ((nearer - farther) * (distance - middle)).sum(dim=(1, 2))
+        return (excess + self.margin * count) / count.clamp(min=1)
 
 
 class SemiHardTriplet(MinedTriplet):
@@ -526,12 +562,14 @@ class SemiHardTriplet(MinedTriplet):
         """Loss of each part, (S,), of distances (S, B, B)."""
         far = distance.masked_fill(same, -torch.inf).amax(dim=2)
         far = torch.where(same.all(dim=1), 0, far)
-        anchor, positive = same.clone().fill_diagonal_(False).nonzero(as_tuple=True)
-        own, others = distance[:, anchor, positive], distance[:, anchor]
-        nearer = same[anchor] | (others <= own[:, :, None])
-        farther = others.masked_fill(nearer, torch.inf).amin(dim=2)
-        negative = torch.where(nearer.all(dim=2), far[:, anchor], farther)
-        return self.excess(own, negative).sum(dim=1) / max(len(anchor), 1)
+        # negatives in order, so that the nearest of those farther off than a positive is the next
+        negatives = distance.masked_fill(same, torch.inf).sort(dim=2).values
+        place = torch.searchsorted(negatives.detach(), distance.detach(), right=True)
+        farther = F.pad(negatives, (0, 1), value=torch.inf).gather(2, place)
+        negative = torch.where(farther.isinf(), far[:, :, None], farther)
+        positive = same.clone().fill_diagonal_(False)
+        excess = torch.where(positive, self.excess(distance, negative), 0)
+        return excess.sum(dim=(1, 2)) / positive.sum().clamp(min=1)
 
 
 class HardTriplet(MinedTriplet):
@@ -573,7 +611,7 @@ class LinearClassification(nn.Module):
 
     def forward(self, embedding: Tensor, subject: Tensor) -> Tensor:
         """Scalar loss of embeddings (B, D) of subjects (B,)."""
-        return class_loss(self.probs(embedding), subject, self.released)
+        return class_loss(exactly(self.probs, embedding), subject, self.released)
 
 
 def class_loss(scores: Tensor, subject: Tensor, released: bool = False) -> Tensor:

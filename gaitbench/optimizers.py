@@ -44,6 +44,8 @@ class TensorFlowAdam(torch.optim.Adam):
         if clip is not None and clip <= 0:
             raise InputError(f"the clip of gradients is {clip}; give more than 0, or null for none")
         super().__init__(params, lr=lr, betas=betas, eps=epsilon, fused=True)
+        # L2 and clip are of true gradients, not of those that 16-mixed has scaled
+        self._step_supports_amp_scaling = False
         for group in self.param_groups:
             group.setdefault("epsilon", epsilon)
             group.setdefault("l2", weight_decay)

@@ -539,8 +539,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        table = pa.ipc.open_file(pa.BufferReader((path / TABLE_FILE).read_bytes())).read_all()
-        sequences: pd.DataFrame = table.to_pandas()
+        # mapped like the frames: numbers are read from the file when they are looked at
+        table = pa.ipc.open_file(pa.memory_map(str(path / TABLE_FILE))).read_all()
+        sequences: pd.DataFrame = table.to_pandas(split_blocks=True)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, f"{TABLE_FILE} is missing or truncated") from error
     return sequences

@@ -51,7 +51,7 @@ def test_unknown_command_is_refused_with_those_that_exist(
     assert shown.out == ""
     assert shown.err == (
         "gaitbench: error: command 'fitt' is unknown; choose fit, validate, test, predict, "
-        "synthesize, extract, pipeline, embed, evaluate, compare, matrix, report-data, "
+        "synthesize, extract, pipeline, embed, bench, evaluate, compare, matrix, report-data, "
         "animate, import-checkpoint\n"
     )
 

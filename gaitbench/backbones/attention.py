@@ -156,10 +156,14 @@ class PooledPartAttention(PartFactors):
             statistics once a part; otherwise each part has its own.
     """
 
+    joints: Tensor
+
     def __init__(self, channels: int, skeleton: Skeleton, shared: bool) -> None:
         inner = channels // 4
         super().__init__(channels, skeleton, pooled=inner, first=0)
         self.shared = shared
+        joints = [joint for part in self.parts for joint in part]
+        self.register_buffer("joints", torch.tensor(joints), persistent=False)
         pools = [
             nn.Sequential(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner))
             for _ in range(1 if shared else len(self.parts))
@@ -169,9 +173,11 @@ class PooledPartAttention(PartFactors):
     def pool(self, x: Tensor) -> Tensor:
         """(B, C / 4), summed over parts."""
         pools: list[Any] = [self.part_pool] * len(self.parts) if self.shared else [*self.part_pool]
+        sizes = [len(part) for part in self.parts]
+        parts = torch.split(x[..., self.joints], sizes, dim=-1)
         means = [
-            conv_norm(x[..., part], *pool).relu_().mean((2, 3))
-            for part, pool in zip(self.parts, pools, strict=True)
+            conv_norm(part, *pool).relu_().mean((2, 3))
+            for part, pool in zip(parts, pools, strict=True)
         ]
         return torch.stack(means).sum(0)
 

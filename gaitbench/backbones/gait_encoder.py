@@ -78,7 +78,8 @@ class _LateGradient(torch.autograd.Function):
 class StepProducts:
     """base_t + x_t W for one step after the other, where x_t hangs on the step before.
 
-    W's gradient is worked out in one product of all steps, not added up from one a step.
+    W's gradient is worked out in one product of all steps, not added up from one a step, but where
+    a compiler has the whole before it.
 
     Args:
         bases: (N, T, M, O).
@@ -87,13 +88,18 @@ class StepProducts:
 
     def __init__(self, bases: Tensor, weight: Tensor) -> None:
         self._factors: list[Tensor] = []
+        self.bases: Sequence[Tensor]
+        if torch.compiler.is_compiling():  # it would not see what is appended later
+            self.bases, self._weight = bases.unbind(1), weight
+            return
         joined = _LateGradient.apply(bases, weight, self._factors)  # type: ignore[no-untyped-call]
-        self.bases: Sequence[Tensor] = joined.unbind(1)
+        self.bases = joined.unbind(1)
         self._weight = weight.detach()
 
     def __call__(self, step: int, x: Tensor) -> Tensor:
         """(N, M, I) to (N, M, O); only the first steps may be left out."""
-        self._factors.append(x.detach())
+        if not torch.compiler.is_compiling():
+            self._factors.append(x.detach())
         return torch.baddbmm(self.bases[step], x, self._weight)
 
 

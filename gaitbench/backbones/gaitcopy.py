@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gaitbench.errors import InputError
+from gaitbench.precision import exactly
 
 FRAMES, SIZE = 25, 60
 """Frames of a window, and their rows and columns."""
@@ -93,8 +94,7 @@ class VolumeNetwork(nn.Module):
         x = frames.permute(0, 4, 1, 2, 3)  # memory stays as it is: channels last
         for layer in _convolutions(self):
             x = F.relu_(_few(layer, x) if x.is_cpu and x.shape[2] <= FEW else layer(x))
-        code: Tensor = self.code(self.dropout(x.flatten(1)))
-        return code
+        return exactly(self.code, self.dropout(x.flatten(1)))
 
     def penalty(self) -> Tensor:
         """What the authors add to every loss: a thousandth of the code kernel's sum of squares."""
@@ -134,8 +134,7 @@ class StackNetwork(nn.Module):
         for layer in _convolutions(self):
             # the largest first, then its rectification: the same values from a quarter of the work
             x = F.relu_(F.max_pool2d(layer(x), 2))
-        code: Tensor = self.code(self.dropout(self.dense(x.flatten(1))))
-        return code
+        return exactly(self.code, self.dropout(self.dense(x.flatten(1))))
 
     def penalty(self) -> Tensor:
         """What the authors add to every loss, of the convolutions' kernels."""

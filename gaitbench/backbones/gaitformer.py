@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gaitbench.errors import InputError
+from gaitbench.precision import exactly, precise
 
 
 class PoseOutput(NamedTuple):
@@ -118,7 +119,7 @@ class PoseTransformer(nn.Module):
     Every frame's values become a token, a learned position is added, and the tokens go through
     pre-norm transformer layers. As published the walk is then read at the first frame's token; the
     publication's figure draws the mean over all frames in its place. Everything is worked out in
-    the precision of autocast but the unit vectors and probabilities, which have float32 at least.
+    the precision of autocast but what follows the last layer: unit vectors and probabilities.
 
     Args:
         period: frames T; the learned positions are those of just so many.
@@ -170,15 +171,10 @@ class PoseTransformer(nn.Module):
         """Frames (B, T, V, C), normalised, to what the network says of the walk."""
         tokens = self.skeleton_encoding(frames.flatten(2)) + self.positional_embedding
         read = self.encoder(tokens, 1 if self.readout == "first" else tokens.shape[1]).mean(1)
-        embedding = self.out_embedding(read)
-        projection = self.projection(F.gelu(embedding))
+        embedding = exactly(self.out_embedding, read)
+        projection = exactly(self.projection, F.gelu(embedding))
         return PoseOutput(
             F.normalize(precise(embedding)),
             F.normalize(precise(projection)),
-            precise(self.out_appearance(read)).sigmoid(),
+            precise(exactly(self.out_appearance, read)).sigmoid(),
         )
-
-
-def precise(x: Tensor) -> Tensor:
-    """In float32 at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

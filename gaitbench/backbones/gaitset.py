@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gaitbench.errors import InputError
+from gaitbench.precision import without_autocast
 
 BINS = (1, 2, 4, 8, 16)
 """Into how many strips of rows a map is cut."""
@@ -104,8 +105,10 @@ class GaitSet(nn.Module):
         y = self._rise(self.gl4(y)) + own
 
         parts = self._parts(torch.cat((own, y)))
-        # (B, 62, high) by (62, high, part_dim)
-        return (parts.transpose(0, 1) @ self.fc_bin).transpose(0, 1).flatten(1)
+        with without_autocast(parts):
+            parts = parts.transpose(0, 1).to(self.fc_bin.dtype)
+            # (62, B, high) by (62, high, part_dim)
+            return (parts @ self.fc_bin).transpose(0, 1).flatten(1)
 
     def _rise(self, x: Tensor) -> Tensor:
         return F.leaky_relu_(x, self.slope)

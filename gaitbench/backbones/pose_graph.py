@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gaitbench.backbones.gaitformer import PoseOutput, precise
+from gaitbench.backbones.gaitformer import PoseOutput
 from gaitbench.backbones.stgcn import HALVING, WIDTHS, SpatialTemporal, normed_input
 from gaitbench.errors import InputError
+from gaitbench.precision import exactly, precise
 from gaitbench.skeleton import OPENPOSE18, Skeleton
 
 INNER_DROPOUT = 0.2
@@ -104,10 +105,10 @@ class PoseGraph(nn.Module):
         x = normed_input(frames, self.data_bn)
         for layer, importance in zip(self.st_gcn_networks, self.edge_importance, strict=True):
             x = layer(x, self.A * importance)
-        read = x.mean((2, 3))
-        projection = F.gelu(self.projection(read))
+        read = precise(x).mean((2, 3))
+        projection = F.gelu(exactly(self.projection, read))
         return PoseOutput(
             F.normalize(precise(read), eps=1e-6),
             F.normalize(precise(projection)),
-            precise(self.out_appearance(read)).sigmoid(),
+            precise(exactly(self.out_appearance, read)).sigmoid(),
         )

@@ -22,6 +22,7 @@ from gaitbench.backbones.graph import (
     shortcut,
 )
 from gaitbench.errors import InputError
+from gaitbench.precision import exactly, precise
 from gaitbench.skeleton import Skeleton
 
 STRUCTURES = {
@@ -223,7 +224,7 @@ class ResGCN(nn.Module):
         x = torch.cat(branches, 1)
         for block in self.main_stream:
             x = block(x, self.A)
-        return self.fcn(x.mean((2, 3))), x
+        return exactly(self.fcn, precise(x).mean((2, 3))), x
 
 
 def parse_name(name: str) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ from gaitbench.backbones.graph import (
     shortcut,
     temporal_conv,
 )
+from gaitbench.precision import exactly, precise
 from gaitbench.skeleton import Skeleton
 
 WIDTHS = (64, 64, 64, 64, 128, 128, 128, 256, 256, 256)
@@ -108,7 +109,7 @@ class STGCN(nn.Module):
         x = normed_input(streams[..., 0, :], self.data_bn)
         for layer, importance in zip(self.st_gcn_networks, self.edge_importance, strict=True):
             x = layer(x, self.A * importance)
-        return self.fcn(x.mean((2, 3))), x
+        return exactly(self.fcn, precise(x).mean((2, 3))), x
 
 
 def normed_input(frames: Tensor, bn: nn.BatchNorm2d) -> Tensor:

@@ -1,5 +1,6 @@
 """What every dataset shares: store, splits, loaders, and transforms on the device."""
 
+import gc
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -108,6 +109,11 @@ class SequenceWindows(Dataset[GaitBatch]):
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _keep_shared(worker: int) -> None:
+    """Leave what a reader inherited alone: to collect it would copy its pages."""
+    gc.freeze()
 
 
 class GaitDataModule(pl.LightningDataModule):
@@ -531,6 +537,7 @@ class GaitDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_keep_shared,
         )
 
     def train_dataloader(self) -> DataLoader[GaitBatch]:

@@ -13,6 +13,7 @@ from gaitbench.batch import GaitBatch
 from gaitbench.errors import InputError
 from gaitbench.methods.base import OF_THE_RUN
 from gaitbench.methods.rated import RatedMethod
+from gaitbench.precision import precise
 from gaitbench.readers.encodings import EncodingShape
 
 
@@ -146,5 +147,5 @@ class AgeRecognition(RatedMethod):
 
 def _cross_entropy(logits: Tensor, subject: Tensor) -> Tensor:
     """Mean over (B, C), or over (B, T, C) where each frame has scores."""
-    each = logits.flatten(0, -2)
+    each = precise(logits).flatten(0, -2)
     return F.cross_entropy(each, subject.repeat_interleave(len(each) // len(subject)))

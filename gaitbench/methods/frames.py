@@ -160,7 +160,8 @@ class FrameMethod(GaitMethod):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Windows (B, T, H, W, C) to codes (B, D)."""
-        code: Tensor = self.backbone(frames)
+        # what the data make of bytes has float32, where a trainer with 64-true has double weights
+        code: Tensor = self.backbone(frames.to(self.dtype))
         return code
 
     def explain_frames(self, frames: Tensor) -> Tensor:
@@ -195,9 +196,9 @@ class FrameMethod(GaitMethod):
         if self.kind == "tf_adam":
             optimizer = TensorFlowAdam(groups, epsilon=KERAS_EPSILON, **how)
         elif self.kind == "adam":
-            optimizer = torch.optim.Adam(groups, **how)
+            optimizer = torch.optim.Adam(groups, fused=self.fused, **how)
         else:
-            optimizer = torch.optim.SGD(groups, momentum=SGD_MOMENTUM, **how)
+            optimizer = torch.optim.SGD(groups, momentum=SGD_MOMENTUM, fused=self.fused, **how)
         if self.rate != "plateau":
             schedule = self.schedule(optimizer)
             interval = "epoch" if self.rate == "epochs" else "step"

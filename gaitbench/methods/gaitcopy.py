@@ -286,10 +286,11 @@ class GaitCopyStudent(FrameMethod):
         # the augmentation of the windows draws from the seed itself
         generator = Generator(signatures.device).manual_seed(batch.seed ^ 1)
         if self.cross:
-            same = (batch.subject[:, None] == batch.subject).float()
-            other = torch.multinomial(same, 1, generator=generator)[:, 0]
-            draw = torch.rand(len(same), 1, generator=generator, device=same.device)
-            signatures = torch.where(draw < self.cross, signatures[other], signatures)
+            same = batch.subject[:, None] == batch.subject
+            # the first column tells whether; torch.multinomial would wait for the device
+            draw = torch.rand(len(same), 1 + len(same), generator=generator, device=same.device)
+            other = draw[:, 1:].masked_fill(~same, -1).argmax(dim=1)
+            signatures = torch.where(draw[:, :1] < self.cross, signatures[other], signatures)
         if self.noise:
             draw = torch.empty_like(signatures).normal_(generator=generator)
             signatures = signatures + self.noise * draw

@@ -11,6 +11,7 @@ from gaitbench.geometry import six_channel_streams
 from gaitbench.losses import TwoViewContrastive
 from gaitbench.methods.base import OF_THE_RUN
 from gaitbench.methods.graph import SPATIAL, SPATIAL_FORM, GraphMethod
+from gaitbench.precision import precise
 from gaitbench.skeleton import COCO17, get_skeleton
 
 # branches and channels of each input form
@@ -124,4 +125,4 @@ class GaitGraph(GraphMethod):
 
     def _unit_vectors(self, streams: Tensor) -> Tensor:
         """(B, T, V, S, C) to (B, D)."""
-        return F.normalize(self.backbone(streams)[0])
+        return F.normalize(precise(self.backbone(streams)[0]))
