@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
+import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from gaitbench import callbacks, datamodules, drawings, memory, methods
 from gaitbench.__main__ import guarded
+from gaitbench.backbones.graph import share_statistics
 from gaitbench.checkpoints import read_checkpoint
 from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
@@ -130,6 +132,12 @@ class GaitCLI(LightningCLI):
             raise (cause or error) from None
         if self.config[self.config.subcommand].compile:
             compile_network(self.model.backbone, self.trainer.strategy.root_device)
+
+    def instantiate_trainer(self, **settings: Any) -> pl.Trainer:
+        """The trainer; ``sync_batchnorm`` is a matter of our own norms, which it does not know."""
+        if self._get(self.config_init, "trainer")["sync_batchnorm"]:
+            share_statistics(self.model)
+        return super().instantiate_trainer(**settings, sync_batchnorm=False)
 
     def after_fit(self) -> None:
         """Say where the checkpoint lies, which the next command asks for."""
@@ -349,8 +357,13 @@ def command_line(
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        # batches are shared out by our samplers; a few sanity batches are no gallery
-        trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
+        # batches are shared out by our samplers; a few sanity batches are no gallery; what several
+        # processes compute is what one computes
+        trainer_defaults={
+            "use_distributed_sampler": False,
+            "num_sanity_val_steps": 0,
+            "sync_batchnorm": True,
+        },
         parser_class=Parser,
         args=args,
     )

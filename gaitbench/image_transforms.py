@@ -6,11 +6,12 @@ next frame in pixels of the video, along x and y.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from gaitbench.batch import Share, drawn
 from gaitbench.errors import InputError
 
 
@@ -153,7 +154,9 @@ class FrameAugmentation:
         if not 0 <= self.zoom < 1:
             raise InputError(f"augmentation.zoom is {self.zoom}; give 0 or more, below 1")
 
-    def draw(self, batch: int, height: int, width: int, generator: Generator) -> Warp:
+    def draw(
+        self, batch: int, height: int, width: int, generator: Generator, share: Share | None = None
+    ) -> Warp:
         """Draw how each of B windows is changed in space.
 
         Args:
@@ -161,8 +164,10 @@ class FrameAugmentation:
             height: H of the frames.
             width: W of the frames.
             generator: of the device that holds the windows.
+            share: which part of a global batch these windows are; None for all.
         """
-        uniform = torch.rand(6, batch, generator=generator, device=generator.device)
+        how: Any = {"generator": generator, "device": generator.device}
+        uniform = drawn(torch.rand, (6, batch), share, dim=1, **how)
         warped = uniform[0] < self.warp
         told = warped & (uniform[1] < self.mirror)
         mirrored = told | ~warped if self.mirror_others else told
@@ -177,13 +182,14 @@ class FrameAugmentation:
         columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
         return Warp(rows, columns, mirrored, told)
 
-    def clipped(self, flow: Tensor, generator: Generator) -> Tensor:
+    def clipped(self, flow: Tensor, generator: Generator, share: Share | None = None) -> Tensor:
         """Take the extreme values from some windows of flow (B, T, H, W, 2), in pixels.
 
         Limits are whole hundredths of a pixel, the unit in which the authors store flow.
         """
-        chosen = torch.rand(len(flow), generator=generator, device=flow.device) < self.clip
-        noise = torch.randn(2, len(flow), generator=generator, device=flow.device)
+        how: Any = {"generator": generator, "device": flow.device}
+        chosen = drawn(torch.rand, (len(flow),), share, **how) < self.clip
+        noise = drawn(torch.randn, (2, len(flow)), share, dim=1, **how)
         limits = []
         for mean, spread, draws in zip(
             (self.clip_above, self.clip_below), self.clip_spread, noise, strict=True
@@ -192,14 +198,15 @@ class FrameAugmentation:
         above = torch.where(chosen, limits[0], torch.inf)
         return without_extremes(flow, above, torch.where(chosen, limits[1], 0))
 
-    def __call__(self, frames: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, frames: Tensor, generator: Generator, share: Share | None = None) -> Tensor:
         """Vary each window of a batch: of flow, with two channels, the values before the place.
 
         Args:
             frames: (B, T, H, W, C), gray values or pixels of flow. Not written to.
             generator: of the device that holds the frames.
+            share: which part of a global batch these windows are; None for all.
         """
         if frames.shape[-1] == 2 and self.clip:
-            frames = self.clipped(frames, generator)
+            frames = self.clipped(frames, generator, share)
         batch, _, height, width, _ = frames.shape
-        return self.draw(batch, height, width, generator)(frames)
+        return self.draw(batch, height, width, generator, share)(frames)

@@ -2,19 +2,19 @@
 
 Every batch is a pure function of (seed, epoch, position in the epoch), whatever the number of
 workers, so a run repeats and resumes exactly. Each process of a distributed run takes its share of
-the same global batch, and all processes make the same number of steps.
+the same global batch, all draw by the same seed, and all make the same number of steps.
 """
 
 import logging
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import torch.distributed as dist
 from numpy.typing import NDArray
 
-from gaitbench.batch import BatchRequest, Rows
+from gaitbench.batch import BatchRequest, Rows, Share
 from gaitbench.errors import InputError
+from gaitbench.processes import process_rank
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,47 @@ Order = Literal["each_epoch", "once", "file"]
 """When rows are shuffled: for each epoch, once for all, or never."""
 
 
-def process_rank() -> tuple[int, int]:
-    """Number of this process and how many there are."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+def shares(total: int, processes: int, equal: bool = False) -> tuple[tuple[int, int], ...]:
+    """First sample and number of samples of each process's part of a batch.
+
+    Args:
+        total: samples of the batch, at least 1.
+        processes: how many there are.
+        equal: give all as many, for which parts overlap where they do not come out even. Otherwise
+            they differ by one at most; a batch of fewer samples than processes is everybody's, so
+            that none is idle and all make the same step.
+    """
+    if equal:
+        count = -(-total // processes)
+        return tuple((min(i * count, total - count), count) for i in range(processes))
+    if total < processes:
+        return ((0, total),) * processes
+    ends = [total * i // processes for i in range(processes + 1)]
+    return tuple((ends[i], ends[i + 1] - ends[i]) for i in range(processes))
+
+
+def refuse_uneven(batch_size: int, sequences_per_subject: int, processes: int) -> None:
+    """Stop where processes would have training batches of different sizes.
+
+    Args:
+        batch_size: over all of them.
+        sequences_per_subject: K, whose P people are shared out whole; 0 for plain batches.
+        processes: how many there are.
+
+    Raises:
+        InputError: naming the nearest batch sizes that can be shared out.
+    """
+    step = max(sequences_per_subject, 1) * processes
+    if batch_size % step == 0:
+        return
+    below = batch_size // step * step
+    nearest = f"{below} or {below + step}" if below else f"{step}"
+    people = f"people of data.sequences_per_subject {sequences_per_subject}"
+    raise InputError(
+        f"data.batch_size {batch_size} does not give {processes} processes as many "
+        f"{people if sequences_per_subject else 'sequences'} each; give {nearest}, or another "
+        "trainer.devices"
+    )
 
 
 class BatchSampler:
@@ -37,6 +73,8 @@ class BatchSampler:
         batch_size: sequences of a batch over all processes.
         seed: of all batches.
     """
+
+    equal: ClassVar[bool] = False  # whether shares are, see :func:`shares`
 
     def __init__(self, rows: Rows, batch_size: int, seed: int = 0) -> None:
         if batch_size < 1:
@@ -68,18 +106,20 @@ class BatchSampler:
         rank, processes = process_rank()
         random = np.random.default_rng((self.seed, self.epoch))
         for i, rows in enumerate(self.batches(random)):
-            # a batch that does not divide begins again at its start, so that shares are equal
-            share = np.resize(rows, -(-len(rows) // processes) * processes)
-            share = share.reshape(processes, -1)[rank]
-            draw = np.random.SeedSequence((self.seed, self.epoch, i, rank))
-            yield BatchRequest(share, int(draw.generate_state(1)[0]))
+            share = None
+            if processes > 1:
+                share = Share(shares(len(rows), processes, self.equal), rank)
+            draw = np.random.SeedSequence((self.seed, self.epoch, i, 0))
+            yield BatchRequest(rows, int(draw.generate_state(1)[0]), share)
 
 
 class InOrder(BatchSampler):
     """Every row once, in the order given: for evaluation.
 
-    In a distributed run the last batch may repeat rows, so results are joined by row.
+    In a distributed run the shares of the last batch may overlap, so results are joined by row.
     """
+
+    equal = True
 
     def batches(self, random: np.random.Generator) -> Iterator[Rows]:
         """Consecutive rows; the last batch may be short."""
@@ -87,7 +127,7 @@ class InOrder(BatchSampler):
             yield self.rows[start : start + self.batch_size]
 
 
-class RandomBatches(InOrder):
+class RandomBatches(BatchSampler):
     """Every row once an epoch; the last batch may be short, as published.
 
     Args:

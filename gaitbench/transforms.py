@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from gaitbench.batch import Share, drawn
 from gaitbench.errors import InputError
 from gaitbench.geometry import mirror_x, reflect, swap_sides, turned
 from gaitbench.skeleton import Skeleton
@@ -145,7 +146,12 @@ class PoseAugmentation:
             )
 
     def __call__(
-        self, pose: Tensor, skeleton: Skeleton, generator: Generator, space: bool = False
+        self,
+        pose: Tensor,
+        skeleton: Skeleton,
+        generator: Generator,
+        space: bool = False,
+        share: Share | None = None,
     ) -> Tensor:
         """Vary each walk of a batch.
 
@@ -155,6 +161,7 @@ class PoseAugmentation:
             skeleton: the layout of the V joints.
             generator: of the device that holds ``pose``.
             space: whether the third value is a coordinate, and no confidence.
+            share: which part of a global batch these walks are; None for all.
 
         Returns:
             (B, T, V, 3), or (B, T / 2, V, 3) with an interpolated pace.
@@ -165,11 +172,11 @@ class PoseAugmentation:
         how: Any = {"generator": generator, "device": pose.device, "dtype": pose.dtype}
 
         def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, **how)
+            return drawn(torch.rand, shape, share, **how)
 
         def noise(spread: float, *shape: int) -> Tensor:
             if self.noise == "gaussian":
-                return torch.randn(shape, **how).mul_(spread)
+                return drawn(torch.randn, shape, share, **how).mul_(spread)
             return uniform(*shape).mul_(2 * spread).sub_(spread)
 
         if self.pace == "interpolated":

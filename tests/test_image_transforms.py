@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gaitbench.batch import Share
 from gaitbench.errors import InputError
 from gaitbench.image_transforms import (
     FrameAugmentation,
@@ -144,6 +145,17 @@ def test_a_batch_is_a_function_of_the_generator_and_is_not_written_to() -> None:
     assert one.shape == frames.shape and one.is_contiguous()
     off = FrameAugmentation(warp=0, clip=0)
     assert torch.equal(off(frames, torch.Generator()), frames)
+
+
+def test_each_process_varies_its_windows_as_one_would() -> None:
+    frames = 10 * torch.randn(5, 4, 20, 20, 2)
+    augmentation = FrameAugmentation(clip_spread=(0.1, 0.03))
+    shares = [Share(((0, 3), (3, 2)), rank) for rank in range(2)]
+    parts = [
+        augmentation(frames[share.own], torch.Generator().manual_seed(7), share) for share in shares
+    ]
+    whole = augmentation(frames, torch.Generator().manual_seed(7))
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(

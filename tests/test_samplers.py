@@ -13,6 +13,8 @@ from gaitbench.samplers import (
     RandomBatches,
     SubjectBatches,
     process_rank,
+    refuse_uneven,
+    shares,
 )
 
 ROWS = np.arange(100, 123)
@@ -117,17 +119,56 @@ def test_conditions_are_spread_evenly() -> None:
             assert np.sort(conditions[drawn]).tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_shares_of_processes_make_up_the_global_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = batches(RandomBatches(ROWS, 6, seed=2))
-    shares = []
+@given(st.integers(1, 40), st.integers(1, 7))
+def test_shares_make_up_the_batch(total: int, processes: int) -> None:
+    parts = shares(total, processes)
+    whole = [list(range(first, first + count)) for first, count in parts]
+    if total < processes:
+        assert whole == [list(range(total))] * processes
+    else:
+        assert [i for part in whole for i in part] == list(range(total))
+        assert max(map(len, whole)) - min(map(len, whole)) <= 1
+    equal = shares(total, processes, equal=True)
+    assert {count for _, count in equal} == {-(-total // processes)}
+    covered = {i for first, count in equal for i in range(first, first + count)}
+    assert covered == set(range(total))
+
+
+@pytest.mark.parametrize("kind", [InOrder, RandomBatches])
+def test_processes_share_one_batch_and_one_seed(
+    kind: type[InOrder] | type[RandomBatches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = list(kind(ROWS, 6, seed=2))
+    assert {request.share for request in alone} == {None}
+    requests = []
     for rank in range(3):
         monkeypatch.setattr("gaitbench.samplers.process_rank", lambda rank=rank: (rank, 3))
-        shares.append(list(RandomBatches(ROWS, 6, seed=2)))
-    assert {len(share) for share in shares} == {len(whole)}
-    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
-        assert len({len(part.rows) for part in parts}) == 1
-        assert set(np.concatenate([part.rows for part in parts])) == set(batch)
-        assert len({part.seed for part in parts}) == 3
+        requests.append(list(kind(ROWS, 6, seed=2)))
+    for one, several in zip(alone, zip(*requests, strict=True), strict=True):
+        found = []
+        for rank, request in enumerate(several):
+            assert request.rows.tolist() == one.rows.tolist()
+            assert request.seed == one.seed
+            assert request.share is not None
+            assert request.share.rank == rank
+            found.append(request.rows[request.share.own])
+        if kind is InOrder:  # 5 are left of 23, two for each
+            assert len({len(rows) for rows in found}) == 1
+            assert set(np.concatenate(found)) == set(one.rows)
+        else:
+            assert np.concatenate(found).tolist() == one.rows.tolist()
+
+
+def test_batches_that_cannot_be_shared_out_are_refused_with_those_that_can() -> None:
+    refuse_uneven(768, 0, 3)
+    refuse_uneven(48, 8, 3)
+    for size, k, named in (
+        (128, 0, r"batch_size 128 .* 3 processes as many sequences each; give 126 or 129,"),
+        (40, 4, r"as many people of data.sequences_per_subject 4 each; give 36 or 48,"),
+        (2, 0, r"give 3, or another trainer.devices$"),
+    ):
+        with pytest.raises(InputError, match=named):
+            refuse_uneven(size, k, 3)
 
 
 def test_one_process_without_a_group() -> None:

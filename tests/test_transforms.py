@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from gaitbench.batch import Share
 from gaitbench.errors import InputError
 from gaitbench.geometry import mirror_x, reflect, swap_sides
 from gaitbench.skeleton import COCO17, KINECT20, OPENPOSE18, Skeleton
@@ -158,6 +159,17 @@ def test_the_same_seed_gives_the_same_walks(augmentation: PoseAugmentation) -> N
     first, again = (augmentation(pose, COCO17, seeded(3)) for _ in range(2))
     assert torch.equal(first, again)
     assert not torch.equal(first, augmentation(pose, COCO17, seeded(4)))
+
+
+@pytest.mark.parametrize("augmentation", [*VARIANTS, PoseAugmentation(pace="interpolated")])
+def test_each_process_varies_its_walks_as_one_would(augmentation: PoseAugmentation) -> None:
+    pose = poses(7, 6, 17)
+    whole = augmentation(pose, COCO17, seeded(3))
+    parts = [
+        augmentation(pose[share.own], COCO17, seeded(3), share=share)
+        for share in (Share(((0, 4), (4, 1), (5, 2)), rank) for rank in range(3))
+    ]
+    assert torch.allclose(torch.cat(parts), whole, rtol=1e-6, atol=1e-6)
 
 
 def test_only_the_generator_given_is_drawn_from() -> None:

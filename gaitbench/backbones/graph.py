@@ -9,6 +9,10 @@ A batch-norm right after a convolution is folded into the convolution's weights:
 the running statistics, and in training, where a convolution has many more outputs than inputs, with
 the statistics of its output as they follow from the mean and covariance of its input (`Moments`).
 That spares several passes over the widest tensors.
+
+Where several processes train, a norm marked by `share_statistics` takes the statistics of all of
+them, on any device: each tells the moments of its values, with gradient, and all work out what they
+are together. torch's own `nn.SyncBatchNorm` knows nothing of folding, and needs a GPU.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +20,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gaitbench.processes import everywhere, process_rank
 
 TEMPORAL_KERNEL = 9
 """Frames that a temporal convolution sees (Teepe et al. 2022, after Song et al. 2020)."""
@@ -32,7 +38,7 @@ class Moments(NamedTuple):
 
     mean: Tensor
     covariance: Tensor
-    size: int
+    size: int | Tensor
 
 
 class _RawMoments(torch.autograd.Function):
@@ -59,6 +65,38 @@ def moments(x: Tensor) -> Moments:
         return Moments(mean, second - torch.outer(mean, mean), rows.shape[0])
 
 
+def share_statistics(network: nn.Module) -> None:
+    """Let all batch-norms of a network take the statistics of all processes in training."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.shared = True  # type: ignore[assignment]
+
+
+def _shares(bn: nn.BatchNorm2d) -> bool:
+    return bn.training and getattr(bn, "shared", False) and process_rank()[1] > 1
+
+
+def of_all_processes(mean: Tensor, spread: Tensor, size: int | Tensor) -> Moments:
+    """Mean, variance or covariance, and size, of the values of all processes.
+
+    Args:
+        mean: (C,) of this process's values.
+        spread: their biased variance (C,) or covariance (C, C).
+        size: how many they are.
+
+    Source: Chan et al. 1983, doi 10.1080/00031305.1983.10483115, which loses no digits where the
+    mean is far from 0.
+    """
+    told = torch.cat([mean, spread.flatten(), mean.new_ones(1) * size])
+    means, spreads, sizes = everywhere(told).split([len(mean), spread.numel(), 1], dim=1)
+    weight = sizes / sizes.sum()
+    mean = (weight * means).sum(0)
+    off = means - mean
+    within = (weight * spreads).sum(0).view_as(spread)
+    between = (weight * off.square()).sum(0) if spread.dim() == 1 else (weight * off).mT @ off
+    return Moments(mean, within + between, sizes.sum())
+
+
 def fold(
     weight: Tensor, bias: Tensor | None, bn: nn.BatchNorm2d, inputs: Moments | None
 ) -> tuple[Tensor, Tensor]:
@@ -75,6 +113,8 @@ def fold(
     if bn.training:
         assert inputs is not None
         with torch.autocast(weight.device.type, enabled=False):
+            if _shares(bn):
+                inputs = of_all_processes(*inputs)
             mean = weight @ inputs.mean
             variance = ((weight @ inputs.covariance) * weight).sum(1).clamp(min=0)
         _track(bn, mean if bias is None else mean + bias, variance, inputs.size)
@@ -87,7 +127,7 @@ def fold(
 
 
 @torch.no_grad()
-def _track(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+def _track(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
     """Move the running statistics towards a batch's mean and biased variance."""
     assert bn.running_mean is not None and bn.running_var is not None
     assert bn.num_batches_tracked is not None and bn.momentum is not None
@@ -102,6 +142,8 @@ def batch_norm(x: Tensor, bn: nn.BatchNorm2d, bias: Tensor | None = None) -> Ten
     A single value per channel has no variance: it is normalised by the running statistics and
     leaves them as they are.
     """
+    if _shares(bn):
+        return _shared_norm(x, bn, bias)
     training = bn.training and x.numel() > x.shape[1]
     assert bn.running_mean is not None and bn.running_var is not None
     assert bn.num_batches_tracked is not None and bn.momentum is not None
@@ -118,6 +160,20 @@ def batch_norm(x: Tensor, bn: nn.BatchNorm2d, bias: Tensor | None = None) -> Ten
             if bias is not None:
                 bn.running_mean.copy_(mean + bias)
     return y
+
+
+def _shared_norm(x: Tensor, bn: nn.BatchNorm2d, bias: Tensor | None) -> Tensor:
+    """:func:`batch_norm` by the statistics of all processes."""
+    with torch.autocast(x.device.type, enabled=False):
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        variance, mean = torch.var_mean(values, (0, 2, 3), correction=0)
+        mean, variance, size = of_all_processes(mean, variance, x.numel() // x.shape[1])
+        _track(bn, mean if bias is None else mean + bias, variance, size)
+        scale = bn.weight * torch.rsqrt(variance + bn.eps)
+        shift = bn.bias - mean * scale
+        if bias is not None:
+            shift = shift + 0.0 * bias
+        return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 
 def conv_norm(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.errors import InputError
 from gaitbench.geometry import convert, fill_empty_joints, pelvis_normalized
+from gaitbench.processes import of_the_first, process_rank
 from gaitbench.protocols import (
     AttributeProtocol,
     ClosedSetProtocol,
@@ -34,6 +35,7 @@ from gaitbench.samplers import (
     InOrder,
     RandomBatches,
     SubjectBatches,
+    refuse_uneven,
 )
 from gaitbench.skeleton import get_skeleton, joint_sources
 from gaitbench.store import SequenceStore, StoreInfo, StoreWriter, cached_store, fingerprint
@@ -97,14 +99,14 @@ class SequenceWindows(Dataset[GaitBatch]):
 
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather."""
-        rows, seed = request
-        windows = self.window.draw(self.length[rows], seed)
-        rows = np.repeat(rows, self.window.count)
-        frames = self.store.gather(rows, windows)
+        windows = self.window.draw(self.length[request.rows], request.seed)
+        rows = np.repeat(request.rows, self.window.count)
+        rows, windows, share = request.shared(self.window.count, rows, windows)
+        frames = torch.from_numpy(self.store.gather(rows, windows))
         subject = torch.from_numpy(self.subject[rows])
         attributes = None if self.attributes is None else torch.from_numpy(self.attributes[rows])
         row = torch.from_numpy(rows)
-        return GaitBatch(torch.from_numpy(frames), subject, row, seed, attributes)
+        return GaitBatch(frames, subject, row, request.seed, attributes, share=share)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -149,7 +151,7 @@ class GaitDataModule(pl.LightningDataModule):
         subset_seed: which of them these are.
         predict: which subjects ``predict`` embeds.
         min_frames: leave out sequences with fewer frames, in test too (GaitGraph: 61).
-        batch_size: sequences of a training batch over all devices.
+        batch_size: sequences of a training batch over all devices, each of which takes as many.
         batches: ``epoch`` shows every sequence once an epoch; ``independent`` draws each batch from
             all of them (GaitFormer), see :class:`gaitbench.samplers.IndependentBatches`;
             ``conditions`` has as much of each condition in every batch (GaitCopy), see
@@ -543,7 +545,8 @@ class GaitDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[GaitBatch]:
         """Random windows in random or P x K batches."""
         rows = self._training_rows()
-        seed = torch.initial_seed() % 2**32
+        seed = self._training_seed()
+        self._tell_shares()
         sampler: BatchSampler
         if self.sequences_per_subject:
             conditions = self._conditions(rows) if self.balance_conditions else None
@@ -568,6 +571,30 @@ class GaitDataModule(pl.LightningDataModule):
         """Integer of each row's condition."""
         names = self.sequences["condition"].to_numpy(str)[rows]
         return np.unique(names, return_inverse=True)[1]
+
+    def _training_seed(self) -> int:
+        """Seed of the batches, the same in all processes."""
+        return of_the_first(torch.initial_seed() % 2**32)
+
+    def _tell_shares(self) -> None:
+        """Say how several processes share a training batch.
+
+        Raises:
+            InputError: if they would have different numbers of sequences, or of people.
+        """
+        rank, processes = process_rank()
+        if processes == 1:
+            return
+        k = self.sequences_per_subject
+        refuse_uneven(self.batch_size, k, processes)
+        each = self.batch_size // processes
+        people = f", {self.batch_size // k} people x {k}; each" if k else "; each"
+        of_each = f" ({each // k} people x {k})" if k else ""
+        if rank == 0:
+            print(
+                f"training batch: {self.batch_size} sequences over all {processes} processes"
+                f"{people} takes {each}{of_each}"
+            )
 
     def _training_rows(self) -> Rows:
         """The rows that an epoch shows, in an order that shuffling begins from."""
@@ -654,7 +681,7 @@ class GaitDataModule(pl.LightningDataModule):
         frames = self.in_units(frames)
         if training:
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
-            frames = self.augmentation(frames, self.layout, generator, space)
+            frames = self.augmentation(frames, self.layout, generator, space, batch.share)
         return batch._replace(frames=frames)
 
 

@@ -58,14 +58,15 @@ class EncodingBatches(Dataset[GaitBatch]):
 
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather."""
-        rows, seed = request
+        rows, share = request.shared(1, request.rows)
         if self.by_frame:
             rows, step = np.divmod(rows, self.steps)
             taken = [values[rows, :, step][:, None] for values in self.values]
         else:
             taken = [values[rows].swapaxes(1, 2) for values in self.values]
         frames = torch.from_numpy(np.concatenate(taken, axis=-1))
-        return GaitBatch(frames, torch.from_numpy(self.subject[rows]), torch.from_numpy(rows), seed)
+        subject, row = torch.from_numpy(self.subject[rows]), torch.from_numpy(rows)
+        return GaitBatch(frames, subject, row, request.seed, share=share)
 
 
 class Encodings(GaitDataModule):
@@ -281,7 +282,8 @@ class Encodings(GaitDataModule):
         rows, by_frame = self._rows("train"), self.train_on == "frames"
         if by_frame:
             rows = (rows[:, None] * self.frames + np.arange(self.frames)).reshape(-1)
-        seed = torch.initial_seed() % 2**32
+        seed = self._training_seed()
+        self._tell_shares()
         sampler = RandomBatches(rows, self.batch_size, seed, self.order, self.keep_tail)
         return self._serve(sampler, EncodingBatches(self.values, self.subject_codes, by_frame))
 

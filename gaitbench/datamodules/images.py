@@ -104,9 +104,9 @@ class Stacks(SequenceWindows):
 
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather an array."""
-        rows, seed = request
-        within = self.window.draw(self.length[rows], seed)
-        rows = np.repeat(rows, self.window.count)
+        within = self.window.draw(self.length[request.rows], request.seed)
+        rows = np.repeat(request.rows, self.window.count)
+        rows, within, share = request.shared(self.window.count, rows, within)
         where = self.recording[rows], self.first[rows, None] + within
         frames = torch.from_numpy(self.store.gather(*where, self.array))
         target = None
@@ -117,7 +117,7 @@ class Stacks(SequenceWindows):
             target = torch.from_numpy(np.stack(told, axis=1))
         subject, row = torch.from_numpy(self.subject[rows]), torch.from_numpy(rows)
         attributes = None if self.attributes is None else torch.from_numpy(self.attributes[rows])
-        return GaitBatch(frames, subject, row, seed, attributes, target)
+        return GaitBatch(frames, subject, row, request.seed, attributes, target, share)
 
 
 class ImageDataModule(GaitDataModule):
@@ -425,9 +425,9 @@ class ImageDataModule(GaitDataModule):
         if self.trainer is not None and self.trainer.training and self.changes != STILL:
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
             if self.modality == FLOW and self.changes.clip:
-                frames = self.changes.clipped(frames, generator)
+                frames = self.changes.clipped(frames, generator, batch.share)
             count, _, height, width, _ = frames.shape
-            warp = self.changes.draw(count, height, width, generator)
+            warp = self.changes.draw(count, height, width, generator, batch.share)
             frames = warp(frames)
             told = warp.told.long()
             if self.teacher_modality != "none" and target is not None:

@@ -97,9 +97,9 @@ class CutWindows(SequenceWindows):
 
     def __getitems__(self, request: BatchRequest) -> GaitBatch:
         """The batch asked for, in one gather."""
-        rows, seed = request
-        within = self.window.draw(self.length[rows], seed)
-        rows = np.repeat(rows, self.window.count)
+        within = self.window.draw(self.length[request.rows], request.seed)
+        rows = np.repeat(request.rows, self.window.count)
+        rows, within, share = request.shared(self.window.count, rows, within)
         frames = self.store.gather(self.recording[rows], self.first[rows, None] + within)
         if self.following is not None:
             next_ = self.following[rows]
@@ -107,7 +107,8 @@ class CutWindows(SequenceWindows):
             frames = np.concatenate([frames, behind], axis=1)
         subject, row = torch.from_numpy(self.subject[rows]), torch.from_numpy(rows)
         attributes = None if self.attributes is None else torch.from_numpy(self.attributes[rows])
-        return GaitBatch(torch.from_numpy(frames), subject, row, seed, attributes)
+        whole = torch.from_numpy(frames)
+        return GaitBatch(whole, subject, row, request.seed, attributes, share=share)
 
 
 class SpatialDataModule(GaitDataModule):

@@ -27,6 +27,7 @@ from gaitbench.drawings.seen import Drawing, Look, Seen, joined
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.frame_activation import Watching
+from gaitbench.windows import Window
 from gaitbench.workers import in_parallel
 
 Format = Literal["gif", "mp4", "png"]
@@ -159,7 +160,7 @@ class Drawings(pl.Callback):
         window, length = loader.dataset.window, loader.dataset.length
         frames = batch.frames[torch.from_numpy(chosen).to(batch.frames.device)]
         # what the loader drew, since a window is a function of lengths and seed
-        windows = window.draw(length[rows[:: window.count]], batch.seed)[chosen]
+        windows = self._windows(window, length[rows[:: window.count]], batch)[chosen]
         with trainer.precision_plugin.forward_context():
             maps = self._look.maps(pl_module, frames)
         drawn = [
@@ -169,6 +170,17 @@ class Drawings(pl.Callback):
         ]
         maps, frames = self._picked(maps), frames.float().cpu()
         self._seen.append(self._look.look(rows[chosen], frames, maps, windows, drawn))
+
+    @staticmethod
+    def _windows(window: Window, lengths: Rows, batch: GaitBatch) -> Rows:
+        """Frames of a batch's windows, which are drawn for the global batch."""
+        if batch.share is None:
+            return window.draw(lengths, batch.seed)
+        whole = np.full(batch.share.total // window.count, lengths.max())
+        own = batch.share.own
+        # evaluation places windows by their own lengths alone
+        whole[own.start // window.count : own.stop // window.count] = lengths
+        return window.draw(whole, batch.seed)[own]
 
     def _picked(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = self.maps or list(maps)

@@ -14,6 +14,7 @@ from gaitbench.errors import InputError
 from gaitbench.methods.base import OF_THE_RUN
 from gaitbench.methods.rated import RatedMethod
 from gaitbench.precision import precise
+from gaitbench.processes import gathered
 from gaitbench.readers.encodings import EncodingShape
 
 
@@ -109,18 +110,22 @@ class AgeRecognition(RatedMethod):
 
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of all samples."""
-        loss = _cross_entropy(self.logits(batch.frames), batch.subject)
-        size = len(batch.subject)
+        logits, subject = gathered(batch.share, self.logits(batch.frames), batch.subject)
+        loss = _cross_entropy(logits, subject)
+        size = len(subject)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         return loss
 
     def log_validation(self, told: dict[str, Tensor], batch: GaitBatch) -> None:
         """Log the cross-entropy, and the share of windows that are recognised."""
-        settings: dict[str, Any] = {"batch_size": len(batch.subject), "sync_dist": True}
-        loss = _cross_entropy(told["scores"], batch.subject)
-        right = (told["embedding"].argmax(dim=1) == batch.subject).float().mean()
-        self.log("val/loss", loss, prog_bar=True, **settings)
-        self.log("val/accuracy", right, prog_bar=True, **settings)
+        scores, whole, subject = gathered(
+            batch.share, told["scores"], told["embedding"], batch.subject
+        )
+        settings: dict[str, Any] = {"batch_size": len(subject), "prog_bar": True}
+        loss = _cross_entropy(scores, subject)
+        right = (whole.argmax(dim=1) == subject).float().mean()
+        self.log("val/loss", loss, **settings)
+        self.log("val/accuracy", right, **settings)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See :class:`GaitMethod`; also who is known, in the order of the scores."""

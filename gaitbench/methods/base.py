@@ -13,6 +13,7 @@ import gaitbench
 from gaitbench.batch import GaitBatch
 from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
+from gaitbench.processes import gathered
 from gaitbench.schedules import FALL, RISE, OneCycle
 
 OF_THE_RUN = ["tta", "skeleton", "num_subjects", "initial_weights"]
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 class GaitMethod(pl.LightningModule):
     """A network that turns windows of frames into embeddings, and the loss that trains it.
+
+    Losses are those of the global batch: what the network makes of each process's share is gathered
+    before, see :mod:`gaitbench.processes`.
 
     A subclass sets ``self.loss`` and defines ``forward``; ``test_time_views`` names the views that
     test-time augmentation adds.
@@ -134,8 +138,9 @@ class GaitMethod(pl.LightningModule):
 
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        loss: Tensor = self.loss(self(batch.frames), batch.subject)
-        size = len(batch.subject)
+        embedding, subject = gathered(batch.share, self(batch.frames), batch.subject)
+        loss: Tensor = self.loss(embedding, subject)
+        size = len(subject)
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         return loss
 
@@ -161,9 +166,10 @@ class GaitMethod(pl.LightningModule):
     def log_validation(self, told: dict[str, Tensor], batch: GaitBatch) -> None:
         """Log the validation loss of the plain embedding."""
         views = 1 + len(self.test_time_views) * self.tta
-        loss = self.validation_loss(told["embedding"].chunk(views, dim=1)[0], batch.subject)
-        size = len(batch.subject)
-        self.log("val/loss", loss, prog_bar=True, batch_size=size, sync_dist=True)
+        plain = told["embedding"].chunk(views, dim=1)[0]
+        embedding, subject = gathered(batch.share, plain, batch.subject)
+        loss = self.validation_loss(embedding, subject)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(subject))
 
     def test_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
         """What is told of a batch, and its rows."""

@@ -22,6 +22,7 @@ from gaitbench.losses import (
 )
 from gaitbench.methods.base import GaitMethod
 from gaitbench.optimizers import TensorFlowAdam
+from gaitbench.processes import gathered
 from gaitbench.schedules import Milestones, SteadyFall
 
 IMAGES = "images"
@@ -169,19 +170,24 @@ class FrameMethod(GaitMethod):
         maps = [frame_activation(self.backbone, some) for some in torch.split(frames, EXPLAINED)]
         return torch.cat([some.on_frames(*frames.shape[1:4]) for some in maps])
 
+    def whole(self, code: Tensor, batch: GaitBatch) -> tuple[Tensor, GaitBatch]:
+        """Codes, and what their losses need beside them, of the global batch."""
+        code, subject = gathered(batch.share, code, batch.subject)
+        return code, batch._replace(subject=subject)
+
     def terms(self, code: Tensor, batch: GaitBatch) -> dict[str, Tensor]:
-        """Terms of the loss by name, without their weights, of codes (B, D)."""
+        """Terms of the loss by name, without their weights, of codes (B, D) of a global batch."""
         return {name: loss(code, batch.subject) for name, loss in self.loss.items()}  # type: ignore[operator]
 
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Weighted sum of the terms, and the penalty; logs each."""
-        terms = self.terms(self(batch.frames), batch)
+        terms = self.terms(*self.whole(self(batch.frames), batch))
         total = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         if self.penalty:
             terms["penalty"] = self.backbone.penalty()  # type: ignore[operator]
             total = total + terms["penalty"]
         settings: dict[str, Any] = {"on_step": True, "on_epoch": True}
-        settings["batch_size"] = len(batch.subject)
+        settings["batch_size"] = batch.total
         if len(terms) > 1:
             for name, value in terms.items():
                 self.log(f"train/{name}", value, **settings)

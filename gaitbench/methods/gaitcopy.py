@@ -26,6 +26,7 @@ from gaitbench.methods.frames import (
     mined_triplet,
     unit_code,
 )
+from gaitbench.processes import gathered
 
 
 class GaitCopyTeacher(FrameMethod):
@@ -296,27 +297,31 @@ class GaitCopyStudent(FrameMethod):
             signatures = signatures + self.noise * draw
         return signatures
 
+    def whole(self, code: Tensor, batch: GaitBatch) -> tuple[Tensor, GaitBatch]:
+        """See :class:`FrameMethod`; signatures become the target."""
+        if "signature" in self.weights:
+            (target,) = gathered(batch.share, self.signatures(batch))
+            batch = batch._replace(target=target)
+        return super().whole(code, batch)
+
     def terms(self, code: Tensor, batch: GaitBatch) -> dict[str, Tensor]:
-        """Terms of the loss by name; the sums of the processes are added up."""
+        """Terms of the loss by name, of codes and signatures (B, D) of a global batch."""
         terms = super().terms(code, batch)
         if "signature" not in self.weights:
             return terms
-        copied = self.copying(code, self.varied(self.signatures(batch), batch))
-        if self.copying.form == "smooth_l1":
-            # processes take the mean of their gradients
-            copied = copied * self.trainer.world_size
-        return {"signature": copied, **terms}
+        assert batch.target is not None
+        return {"signature": self.copying(code, self.varied(batch.target, batch)), **terms}
 
     def validation_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
         """The signature and its rows; logs how far codes are from the teacher's."""
-        code, target, size = self(batch.frames), self.signatures(batch), len(batch.row)
+        own = self(batch.frames)
+        code, target = gathered(batch.share, own, self.signatures(batch))
         loss = self.copying(code, target)
         if self.copying.form == "smooth_l1":
-            loss = loss / size
-        how: dict[str, Any] = {"batch_size": size, "sync_dist": True}
-        self.log("val/loss", loss, prog_bar=True, **how)
-        self.log("val/mean_error", (code - target).abs().mean(), **how)
-        return {"embedding": unit_code(code), "row": batch.row}
+            loss = loss / len(code)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(code))
+        self.log("val/mean_error", (code - target).abs().mean(), batch_size=len(code))
+        return {"embedding": unit_code(own), "row": batch.row}
 
 
 def frozen_teacher(path: str, modality: str, embedding_dim: int) -> nn.Module:

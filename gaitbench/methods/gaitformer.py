@@ -14,6 +14,7 @@ from gaitbench.densegait import ATTRIBUTES, attribute_names
 from gaitbench.errors import InputError
 from gaitbench.losses import AttributeLoss, PairContrastive, SimCLR, SupCon
 from gaitbench.methods.base import OF_THE_RUN, GaitMethod
+from gaitbench.processes import gathered
 from gaitbench.schedules import STEP_FALL, CyclicPhases, Phase, SteadyFall, layer_wise_groups
 from gaitbench.skeleton import OPENPOSE18, get_skeleton
 
@@ -295,16 +296,17 @@ class GaitFormer(GaitMethod):
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Weighted sum of the losses of a batch's projections and attributes."""
         self._check_period(batch.frames)
-        torch.manual_seed(batch.seed)  # dropout too, so that a run resumes to the same weights
+        # dropout too, so that a run resumes to the same weights
+        torch.manual_seed(batch.seed + (batch.share.rank if batch.share else 0))
         output = self.backbone(batch.frames)
         terms = []
         if self.contrastive_weight:
-            loss = self.loss(output.projection, batch.subject)
+            loss = self.loss(*gathered(batch.share, output.projection, batch.subject))
             terms.append(("contrastive", self.contrastive_weight, loss))
         if self.attribute_weight:
             loss = self._attribute_loss(output.appearance, batch)
             terms.append(("attribute", self.attribute_weight, loss))
-        size = len(batch.subject)
+        size = batch.total
         if len(terms) > 1:
             for name, _, loss in terms:
                 self.log(f"train/{name}_loss", loss, on_step=True, on_epoch=True, batch_size=size)
@@ -317,7 +319,7 @@ class GaitFormer(GaitMethod):
         if batch.attributes is None:
             raise ValueError("expected a batch with attributes, found None")
         told, given = appearance[:, self.own_columns], batch.attributes[:, self.data_columns]
-        loss: Tensor = self.attribute_loss(told, given)
+        loss: Tensor = self.attribute_loss(*gathered(batch.share, told, given))
         return loss
 
     def log_validation(self, told: dict[str, Tensor], batch: GaitBatch) -> None:
@@ -325,8 +327,7 @@ class GaitFormer(GaitMethod):
         super().log_validation(told, batch)
         if "attributes" in told and batch.attributes is not None and len(self.own_columns):
             loss = self._attribute_loss(told["attributes"], batch)
-            size = len(batch.subject)
-            self.log("val/attribute_loss", loss, batch_size=size, sync_dist=True)
+            self.log("val/attribute_loss", loss, batch_size=batch.total)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """One group, or with ``llrd`` heads, layers and stem."""

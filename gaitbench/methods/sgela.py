@@ -15,11 +15,12 @@ from gaitbench.backbones.gait_encoder import (
     GaitEncoder,
     GaitEncoding,
 )
-from gaitbench.batch import GaitBatch
+from gaitbench.batch import GaitBatch, Share
 from gaitbench.errors import InputError
 from gaitbench.losses import GaitEncodingLoss, NeighbourContrast
 from gaitbench.methods.base import OF_THE_RUN
 from gaitbench.methods.rated import RatedMethod
+from gaitbench.processes import gathered
 from gaitbench.skeleton import get_skeleton
 
 AXES = "xyz"
@@ -179,22 +180,34 @@ class SGELA(RatedMethod):
             return frames.take_along_dim(order, dim=1), frames
         return frames, self._target(frames) if batch.target is None else batch.target
 
-    def losses(self, encoding: GaitEncoding, target: Tensor) -> dict[str, Tensor]:
-        """Terms of the loss by name, sums over the batch; of the reconstruction one an axis."""
-        error, astray = self.loss(encoding.outputs, target, encoding.alignments)
+    def losses(
+        self, encoding: GaitEncoding, target: Tensor, share: Share | None = None
+    ) -> dict[str, Tensor]:
+        """Terms of the loss by name, sums over the batch; of the reconstruction one an axis.
+
+        Args:
+            encoding: of this process's windows.
+            target: what should be drawn of them.
+            share: which part of the global batch they are; None for all.
+        """
+        outputs, target, alignments = gathered(
+            share, encoding.outputs, target, encoding.alignments.transpose(0, 1)
+        )
+        error, astray = self.loss(outputs, target, alignments.transpose(0, 1))
         terms = {f"reconstruction_{axis}": value for axis, value in zip(AXES, error, strict=True)}
         if self.loss.attention == "locality":
             terms["locality"] = astray.sum()
         if self.head is not None:
             # this one is a mean, as published
-            terms["contrast"] = self.contrast(self.head(encoding.contexts)).sum()
+            (vectors,) = gathered(share, self.head(encoding.contexts).transpose(0, 1))
+            terms["contrast"] = self.contrast(vectors.transpose(0, 1)).sum()
         return terms
 
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Sum of the terms, with the L2 term left to the optimiser."""
         frames, target = self.task(batch)
-        terms = self.losses(self.encode(frames, target), target)
-        size = len(batch.row)
+        terms = self.losses(self.encode(frames, target), target, batch.share)
+        size = batch.total
         for name, value in terms.items():
             mean = value if name == "contrast" else value / size
             self.log(f"train/{name}", mean, on_step=True, on_epoch=True, batch_size=size)
@@ -202,14 +215,13 @@ class SGELA(RatedMethod):
         total = torch.stack([*terms.values()]).sum()
         settings: dict[str, Any] = {"prog_bar": True, "on_step": True, "on_epoch": True}
         self.log("train/loss", (total + contrast) / size, batch_size=size, **settings)
-        # processes take the mean of their gradients, where these terms are sums over all of them
-        return total * self.trainer.world_size + contrast
+        return total + contrast
 
     def validation_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
         """The encoding and its rows; logs the reconstruction of a window as the loss."""
         encoding = self.encode(batch.frames)
-        size = len(batch.row)
-        terms = self.losses(encoding, self._target(batch.frames))
+        size = batch.total
+        terms = self.losses(encoding, self._target(batch.frames), batch.share)
         error = torch.stack([terms[f"reconstruction_{axis}"] for axis in AXES]).sum() / size
-        self.log("val/loss", error, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("val/loss", error, prog_bar=True, batch_size=size)
         return {"embedding": encoding.of_sequences, "row": batch.row}

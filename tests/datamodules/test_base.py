@@ -10,7 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from gaitbench.batch import BatchRequest, GaitBatch
+from gaitbench.batch import BatchRequest, GaitBatch, Share
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows, Split
 from gaitbench.errors import InputError
 from gaitbench.geometry import convert, fill_empty_joints, pelvis_normalized
@@ -384,6 +384,45 @@ def test_one_request_is_one_gather(place: Path) -> None:
     assert same([first], [again])
     assert first.row.tolist() == rows.tolist() and first.seed == 8
     assert_from_its_row(first)
+
+
+def test_processes_share_the_windows_of_one(place: Path) -> None:
+    """Also where there are two of each sequence, and where few sequences are left."""
+    data = prepared(place)
+    for window in (Window(4, "random", shuffle=True), TiledWindow(4, "random", count=2)):
+        windows = SequenceWindows(data.open_store(), data.subject_codes, window)
+        rows = np.array([5, 0, 5, 3, 2])
+        whole = windows.__getitems__(BatchRequest(rows, seed=8))
+        assert whole.share is None and whole.total == 5 * window.count
+        parts = [
+            windows.__getitems__(BatchRequest(rows, 8, Share(((0, 2), (2, 3)), rank)))
+            for rank in range(2)
+        ]
+        assert [part.total for part in parts] == [whole.total] * 2
+        assert torch.equal(torch.cat([part.frames for part in parts]), whole.frames)
+        assert torch.equal(torch.cat([part.row for part in parts]), whole.row)
+
+
+def test_how_a_batch_is_shared_out_is_said_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(rank: int, **settings: Any) -> str:
+        monkeypatch.setattr("gaitbench.datamodules.base.process_rank", lambda: (rank, 2))
+        data = prepared(place, **settings)
+        capsys.readouterr()
+        data._tell_shares()
+        return capsys.readouterr().out
+
+    assert told(0, batch_size=6) == (
+        "training batch: 6 sequences over all 2 processes; each takes 3\n"
+    )
+    assert told(0, batch_size=12, sequences_per_subject=3) == (
+        "training batch: 12 sequences over all 2 processes, 4 people x 3; each takes 6 "
+        "(2 people x 3)\n"
+    )
+    assert told(1, batch_size=6) == ""
+    with pytest.raises(InputError, match="give 4 or 6"):
+        told(1, batch_size=5)
 
 
 def test_tiled_windows(place: Path) -> None:
