@@ -28,7 +28,10 @@ TOOLS = {
 }
 
 # errors of the system that mean that a file or folder cannot be written
-THE_USERS = (errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+THE_USERS = (
+    *(errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+)
 
 
 def usage() -> str:

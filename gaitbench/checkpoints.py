@@ -27,6 +27,10 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise InputError(f"checkpoint {path} does not exist; name a .ckpt file of a run")
+    if _is_flipped(Path(path)):
+        raise InputError(
+            f"{path} is damaged, its checksums are wrong; copy it again, or name another .ckpt file"
+        )
     try:
         content = _restricted(path, mapped=True)
     except Exception as error:  # torch raises anything on a damaged file
@@ -51,6 +55,21 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         if not isinstance(value, Tensor):
             raise InputError(f"{path} is damaged: its weight {name} is no tensor")
     return dict(content)
+
+
+def _is_flipped(path: Path) -> bool:
+    """Whether what lies in an archive is not what was written, which torch does not look at.
+
+    What is no archive as torch writes them is left to torch.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            plain = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            size = sum(member.file_size for member in members)
+            return plain and size <= path.stat().st_size and archive.testzip() is not None
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+        return zipfile.is_zipfile(path)
 
 
 class Inert:

@@ -15,15 +15,24 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
 
 import pytorch_lightning as pl
 import yaml
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from gaitbench import callbacks, datamodules, drawings, memory, methods
+from gaitbench import callbacks, datamodules, drawings, memory, methods, recovery
 from gaitbench.__main__ import guarded
 from gaitbench.backbones.graph import share_statistics
 from gaitbench.checkpoints import read_checkpoint
 from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
+from gaitbench.files import written_whole
 
 # told to developers of a LightningModule, of no use to somebody who runs one
 QUIET = (
@@ -50,6 +59,22 @@ LINKED = ("skeleton", "num_subjects")
 # what Lightning takes in place of a checkpoint's path
 CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
 
+CONFIG_FILE = "config.yaml"
+"""In a run's folder: its settings."""
+
+
+class SavedConfig(SaveConfigCallback):
+    """Writes the settings of a run to its folder, whole or not at all."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write them once, in one process."""
+        directory = callbacks.run_directory(trainer)
+        if trainer.is_global_zero and not self.already_saved:
+            settings = self.parser.dump(self.config, skip_none=False)
+            with written_whole(directory / CONFIG_FILE) as path:
+                path.write_text(settings)
+        self.already_saved = True
+
 
 class GaitCLI(LightningCLI):
     """Lightning's command line with a dataset, a method, and what this project adds."""
@@ -65,6 +90,8 @@ class GaitCLI(LightningCLI):
         parser.add_lightning_class_args(callbacks.ProtocolEvaluation, "evaluation")
         parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
         parser.add_lightning_class_args(drawings.Drawings, "draw")
+        parser.add_class_arguments(recovery.Recovery, "recovery")
+        parser.add_argument("--resume", help="folder of a run that `fit` begins or goes on with")
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
         if self.datamodule_class is not datamodules.GaitDataModule:
@@ -89,6 +116,7 @@ class GaitCLI(LightningCLI):
         come right after the last ``--config``, and a line names what they overrule.
         """
         assert isinstance(args, list)
+        self.run, args = resumed(args)
         configs = read_configs(args)
         self.origin: dict[str, Any] = {}
         path = checkpoint_path(args, configs)
@@ -115,6 +143,8 @@ class GaitCLI(LightningCLI):
                 f"`{command}` needs a trained network; name one with --ckpt_path, such as "
                 "lightning_logs/version_0/checkpoints/last.ckpt"
             )
+        if self.config[command].resume:
+            raise InputError("resume stands in a --config file; give --resume as a word instead")
         settings = self.config[command].data.init_args
         if self.origin.get("skeleton") and settings.skeleton is None:
             settings.skeleton = self.origin["skeleton"]
@@ -134,10 +164,37 @@ class GaitCLI(LightningCLI):
             compile_network(self.model.backbone, self.trainer.strategy.root_device)
 
     def instantiate_trainer(self, **settings: Any) -> pl.Trainer:
-        """The trainer; ``sync_batchnorm`` is a matter of our own norms, which it does not know."""
-        if self._get(self.config_init, "trainer")["sync_batchnorm"]:
+        """The trainer, with checkpoints that are whole and a folder that may be given.
+
+        ``sync_batchnorm`` is a matter of our own norms, which it does not know.
+        """
+        own = self._get(self.config_init, "trainer")
+        if own.sync_batchnorm:
             share_statistics(self.model)
-        return super().instantiate_trainer(**settings, sync_batchnorm=False)
+        settings["sync_batchnorm"] = False
+        plugins = own.plugins if isinstance(own.plugins, list) else [own.plugins]
+        plugins = [plugin for plugin in plugins if plugin is not None]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            settings["plugins"] = [*plugins, recovery.WholeCheckpoints()]
+        if self.run:
+            if not isinstance(own.logger, bool | TensorBoardLogger | None):
+                raise InputError(
+                    "a run with --resume keeps TensorBoard's log in its folder; leave "
+                    "trainer.logger out"
+                )
+            settings["logger"] = TensorBoardLogger(self.run.parent, "", self.run.name)
+        trainer = super().instantiate_trainer(**settings)
+        trainer.callbacks.insert(0, recovery.LossWatch())
+        # last of all, so that it keeps what the run's own checkpoints have noted down
+        trainer.callbacks.append(self._get(self.config_init, "recovery"))
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SIGTERMException:
+            if subcommand != "fit":  # nothing of which is kept
+                raise SystemExit(recovery.STOPPED) from None
 
     def after_fit(self) -> None:
         """Say where the checkpoint lies, which the next command asks for."""
@@ -208,12 +265,47 @@ def one_sentence(message: str) -> str:
     return " ".join(lines[:3])
 
 
-def given(args: list[str], *names: str) -> list[str]:
-    """The values that an option has in ``args``, before the parser proper looks at them."""
+def resumed(args: list[str]) -> tuple[Path | None, list[str]]:
+    """The run's folder that ``--resume`` names, and the words that it stands for.
+
+    These are the run's newest checkpoint, if there is one yet, and where the other words name
+    neither ``--config`` nor a method, the settings that the run was begun with.
+
+    Raises:
+        InputError: if no run was begun there and nothing says how to begin one, or no checkpoint
+            can be read.
+    """
+    folders, words = taken(args, "--resume")
+    if not folders:
+        return None, args
+    if words[0] != "fit" or given(words, "--ckpt_path"):
+        raise InputError(
+            "--resume is for `fit`, and finds the checkpoint itself; leave it out, or --ckpt_path"
+        )
+    run = Path(folders[-1]).absolute()
+    if not given(words, "--config", "-c", "--model"):
+        config = run / CONFIG_FILE
+        if not config.is_file():
+            raise InputError(
+                f"--resume {run} holds no run that was begun; name another folder, or give "
+                "--config and the data as well to begin one there"
+            )
+        words[1:1] = [f"--config={config}"]
+    checkpoint = recovery.newest_checkpoint(run)
+    return run, [*words, f"--ckpt_path={checkpoint}"] if checkpoint else words
+
+
+def taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
+    """The values that an option has in ``args``, and the words that are left without it."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument(*names, dest="values", action="append", default=[])
-    values: list[str] = finder.parse_known_args(args)[0].values
-    return values
+    found, others = finder.parse_known_args(args)
+    return found.values, others
+
+
+def given(args: list[str], *names: str) -> list[str]:
+    """The values that an option has in ``args``, before the parser proper looks at them."""
+    return taken(args, *names)[0]
 
 
 def read_configs(args: list[str]) -> list[dict[str, Any]]:
@@ -356,7 +448,7 @@ def command_line(
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=SavedConfig,
         # batches are shared out by our samplers; a few sanity batches are no gallery; what several
         # processes compute is what one computes
         trainer_defaults={

@@ -72,6 +72,9 @@ class BatchSampler:
         rows: table rows to draw from.
         batch_size: sequences of a batch over all processes.
         seed: of all batches.
+
+    Attributes:
+        skipped: batches of the epoch that an iteration leaves out, since they were shown before.
     """
 
     equal: ClassVar[bool] = False  # whether shares are, see :func:`shares`
@@ -83,6 +86,7 @@ class BatchSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self.skipped = 0
 
     @property
     def sampler(self) -> "BatchSampler":
@@ -106,6 +110,8 @@ class BatchSampler:
         rank, processes = process_rank()
         random = np.random.default_rng((self.seed, self.epoch))
         for i, rows in enumerate(self.batches(random)):
+            if i < self.skipped:
+                continue
             share = None
             if processes > 1:
                 share = Share(shares(len(rows), processes, self.equal), rank)

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -122,7 +123,7 @@ class SequenceStore:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _damaged(path, f"{INFO_FILE} lacks or misstates {error}") from error
         arrays = {name: _map_frames(path, name, *kind) for name, kind in kinds.items()}
-        sequences = _read_table(path)
+        sequences = _read_table(path, written.get("table_crc32"))
         if len(sequences) != num_sequences:
             raise _damaged(path, f"{TABLE_FILE} has {len(sequences)} rows, not {num_sequences}")
         if not {"start", "length"} <= set(sequences.columns):
@@ -130,6 +131,23 @@ class SequenceStore:
         if _reaches_outside(sequences, num_frames):
             raise _damaged(path, f"{TABLE_FILE} names frames that are not there")
         return cls(path, arrays, sequences, info, fingerprint)
+
+    def verify(self) -> None:
+        """Read all frames, and compare them with the checksums of what was written.
+
+        Stores of earlier versions have none.
+
+        Raises:
+            InputError: naming the file that is not what was written.
+        """
+        written = _read_info(self.path)
+        for name, told in written.get("arrays", {FRAMES: written}).items():
+            array, found = self.arrays[name], 0
+            step = max(1, CHUNK // max(1, array[0].nbytes))
+            for begin in range(0, len(array), step):
+                found = zlib.crc32(array[begin : begin + step], found)
+            if told.get("crc32", found) != found:
+                raise _damaged(self.path, f"the checksum of {_file_of(name)} is wrong")
 
     def gather(
         self, rows: NDArray[np.int64], frames: NDArray[np.int64], array: str | None = None
@@ -166,13 +184,14 @@ class _ArrayFile:
         self.path = path
         self.frame_shape, self.dtype = first.shape[1:], first.dtype
         self.num_frames = 0
+        self.crc32 = 0
         self.file = path.open("wb")
 
     def append(self, frames: NDArray[Any]) -> None:
         """Write frames behind those already there."""
         if not self.num_frames:
             self._write_header(self.file)
-        self.file.write(np.ascontiguousarray(frames).data)
+        self._write(self.file, np.ascontiguousarray(frames))
         self.num_frames += len(frames)
 
     def finish(self, order: NDArray[np.int64] | None) -> None:
@@ -185,20 +204,29 @@ class _ArrayFile:
 
     def describe(self) -> dict[str, Any]:
         """What the store's description says of it."""
-        return {"frame_shape": list(self.frame_shape), "dtype": self.dtype.str}
+        return {
+            "frame_shape": list(self.frame_shape),
+            "dtype": self.dtype.str,
+            "crc32": self.crc32,
+        }
 
     def _reorder(self, order: NDArray[np.int64]) -> None:
         unordered = self.path.with_name("unordered.npy")
         self.path.rename(unordered)
         frames = np.load(unordered, mmap_mode="r", allow_pickle=False)
         step = max(1, CHUNK // max(1, frames[0].nbytes))
+        self.crc32 = 0
         with self.path.open("wb") as file:
             self._write_header(file)
             for begin in range(0, len(order), step):
-                file.write(np.take(frames, order[begin : begin + step], axis=0).data)
+                self._write(file, np.take(frames, order[begin : begin + step], axis=0))
             _sync(file)
         del frames  # some systems remove no file that is mapped
         unordered.unlink()
+
+    def _write(self, file: BinaryIO, frames: NDArray[Any]) -> None:
+        file.write(frames.data)
+        self.crc32 = zlib.crc32(frames, self.crc32)
 
     def _write_header(self, file: BinaryIO) -> None:
         # numpy pads the header so that the first axis can grow in place
@@ -224,6 +252,7 @@ class StoreWriter:
         self.path = path
         self.num_frames = 0
         self.num_sequences: int | None = None
+        self.table_crc32 = 0
         self._arrays: dict[str, _ArrayFile] = {}
 
     def append(self, frames: Frames) -> None:
@@ -285,6 +314,7 @@ class StoreWriter:
                 with pa.ipc.new_file(file, table.schema) as writer:
                     writer.write_table(table)
                 _sync(file)
+            self.table_crc32 = zlib.crc32((self.path / TABLE_FILE).read_bytes())
         self.num_sequences = len(sequences)
 
     def describe(self) -> dict[str, Any]:
@@ -470,6 +500,7 @@ def _build(
         **writer.describe(),
         "num_frames": writer.num_frames,
         "num_sequences": writer.num_sequences,
+        "table_crc32": writer.table_crc32,
     }
     with _writing(partial.parent), (partial / INFO_FILE).open("wb") as file:
         file.write(json.dumps(written, indent=1).encode())
@@ -535,12 +566,15 @@ def _map_frames(
     return frames.view(np.ndarray)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, crc32: int | None) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
         # mapped like the frames: numbers are read from the file when they are looked at
-        table = pa.ipc.open_file(pa.memory_map(str(path / TABLE_FILE))).read_all()
+        content = pa.memory_map(str(path / TABLE_FILE)).read_buffer()
+        if crc32 is not None and zlib.crc32(content) != crc32:
+            raise _damaged(path, f"the checksum of {TABLE_FILE} is wrong")
+        table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
         sequences: pd.DataFrame = table.to_pandas(split_blocks=True)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, f"{TABLE_FILE} is missing or truncated") from error

@@ -430,5 +430,6 @@ def test_training_that_goes_astray(
 
     monkeypatch.setattr("gaitbench.losses.SupervisedContrastive.forward", astray)
     message = refused(bench.words("fit"))
-    assert "the training loss of epoch 0 is not finite; lower model.learning_rate" in message
+    assert "the training loss of epoch 0 is not finite in batch 0, of sequences 00" in message
+    assert message.endswith("no checkpoint was written before")
     assert not list(bench.out.rglob("*.ckpt"))

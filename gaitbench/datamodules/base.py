@@ -118,6 +118,32 @@ def _keep_shared(worker: int) -> None:
     gc.freeze()
 
 
+class ResumableLoader(DataLoader[GaitBatch]):
+    """A loader that can go on within an epoch, from the place that a checkpoint tells."""
+
+    batch_sampler: BatchSampler  # type: ignore[assignment]  # of requests, not of lists of indices
+    place = 0  # batches of the epoch that were shown
+    stored = (-1, 0)  # epoch and place that a checkpoint told
+
+    def __iter__(self) -> Any:
+        """The batches of the sampler's epoch, from where the checkpoint was written on."""
+        epoch, place = self.stored
+        self.stored = (-1, 0)
+        self.place = place if epoch == self.batch_sampler.epoch else 0
+        self.batch_sampler.skipped = self.place
+        for batch in super().__iter__():
+            self.place += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it is."""
+        return {"epoch": self.batch_sampler.epoch, "place": self.place}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin there, if the next iteration is of that epoch."""
+        self.stored = (state["epoch"], state["place"])
+
+
 class GaitDataModule(pl.LightningDataModule):
     """A dataset: reader, splits and protocols come from the subclass, the rest from here.
 
@@ -532,7 +558,7 @@ class GaitDataModule(pl.LightningDataModule):
 
     def _serve(self, sampler: BatchSampler, source: Dataset[GaitBatch]) -> DataLoader[GaitBatch]:
         """The batches that a sampler asks of a source for, read ahead by workers."""
-        return DataLoader(
+        return ResumableLoader(
             source,
             batch_sampler=sampler,  # type: ignore[arg-type]  # requests, not lists of indices
             collate_fn=_as_it_is,

@@ -439,8 +439,8 @@ class ImageDataModule(GaitDataModule):
             told = torch.ones_like(told)
         if self._signed and target is not None:
             # where a window has one signature, that is the only choice
-            sets = torch.arange(target.shape[1], device=told.device)
-            target = target[sets == told[:, None].clamp(max=len(sets) - 1)]
+            rows = torch.arange(len(told), device=told.device)
+            target = target[rows, told.clamp(max=target.shape[1] - 1)]
         return batch._replace(frames=frames, target=target)
 
     def _input(self, frames: Tensor, modality: str, row: Tensor) -> Tensor:

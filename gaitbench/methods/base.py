@@ -144,18 +144,9 @@ class GaitMethod(pl.LightningModule):
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """Stop a training that has gone astray, before its checkpoint is written.
-
-        Raises:
-            InputError: if the mean loss of the epoch is not finite.
-        """
-        loss = self.trainer.callback_metrics.get("train/loss_epoch")
-        if loss is not None and not torch.isfinite(loss):
-            raise InputError(
-                f"the training loss of epoch {self.current_epoch} is not finite; lower "
-                "model.learning_rate, or look at the data with `gaitbench report-data`"
-            )
+    def on_train_batch_start(self, batch: GaitBatch, batch_idx: int) -> None:
+        """Let dropout follow from the batch too, so that a run resumes to the same weights."""
+        torch.manual_seed(batch.seed + (batch.share.rank if batch.share else 0))
 
     def validation_step(self, batch: GaitBatch, batch_idx: int) -> dict[str, Tensor]:
         """What is told of a batch, and its rows; logs the validation loss."""

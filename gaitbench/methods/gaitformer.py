@@ -296,8 +296,6 @@ class GaitFormer(GaitMethod):
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Weighted sum of the losses of a batch's projections and attributes."""
         self._check_period(batch.frames)
-        # dropout too, so that a run resumes to the same weights
-        torch.manual_seed(batch.seed + (batch.share.rank if batch.share else 0))
         output = self.backbone(batch.frames)
         terms = []
         if self.contrastive_weight:
