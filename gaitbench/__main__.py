@@ -19,6 +19,8 @@ TOOLS = {
     "pipeline": "run the stages of a method, reusing those that are finished",
     "embed": "turn keypoints of your own videos into embeddings",
     "bench": "measure how fast a config trains, and what limits it",
+    "export": "write a trained network to an ONNX file",
+    "identify": "find who walks among known people, with a threshold for strangers",
     "evaluate": "judge saved embeddings and attributes again, without a model",
     "compare": "put runs beside each other and beside published figures",
     "matrix": "test several checkpoints on several datasets, in one table",

@@ -32,6 +32,7 @@ from gaitbench.backbones.graph import share_statistics
 from gaitbench.checkpoints import read_checkpoint
 from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
+from gaitbench.exported import OnnxNetwork
 from gaitbench.files import written_whole
 
 # told to developers of a LightningModule, of no use to somebody who runs one
@@ -138,7 +139,10 @@ class GaitCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse to judge a network that was never trained; give data the form that it knows."""
         command = self.config.subcommand
-        if command != "fit" and not self.config[command].ckpt_path:
+        model = self.config[command].get("model")
+        if getattr(model, "class_path", "").endswith(".ExportedNetwork"):  # comes trained
+            self.origin = OnnxNetwork(Path(model.init_args.path)).info.origin
+        elif command != "fit" and not self.config[command].ckpt_path:
             raise InputError(
                 f"`{command}` needs a trained network; name one with --ckpt_path, such as "
                 "lightning_logs/version_0/checkpoints/last.ckpt"
@@ -368,11 +372,11 @@ def stored_settings(content: dict[str, Any], path: Path) -> dict[str, Any]:
         return {}
     # a file from elsewhere must not choose what is imported
     method = str(stored["_class_path"]).rpartition(".")[2]
-    if method not in methods.__all__:
-        known = ", ".join(name for name in methods.__all__ if name != "GaitMethod")
+    known = [name for name in methods.__all__ if name not in ("GaitMethod", "ExportedNetwork")]
+    if method not in known:
         raise InputError(
             f"{path} holds the method {stored['_class_path']}, which is unknown; name a checkpoint "
-            f"of one of {known}"
+            f"of one of {', '.join(known)}"
         )
     settings = {name: value for name, value in stored.items() if not name.startswith("_")}
     return {"class_path": method, "init_args": settings}

@@ -321,7 +321,8 @@ def _streams_of_coordinates(pose: Tensor, skeleton: Skeleton) -> Tensor:
     batch, time, joints, _ = pose.shape
     planes = pose.permute(0, 3, 1, 2).contiguous()  # (B, 3, T, V)
     streams = pose.new_zeros(batch, 3, 6, time, joints)
-    joint, velocity, bone = streams.unbind(1)
+    # not unbind(), of whose parts an ONNX graph keeps the size that it was traced with
+    joint, velocity, bone = streams[:, 0], streams[:, 1], streams[:, 2]
 
     joint[:, :3] = planes
     joint[:, 3:] = planes - planes[..., skeleton.center, None]

@@ -2,6 +2,7 @@
 
 from gaitbench.methods.age_recognition import AgeRecognition
 from gaitbench.methods.base import GaitMethod
+from gaitbench.methods.exported import ExportedNetwork
 from gaitbench.methods.gaitcopy import GaitCopyStudent, GaitCopyTeacher
 from gaitbench.methods.gaitformer import GaitFormer
 from gaitbench.methods.gaitgraph import GaitGraph
@@ -12,6 +13,7 @@ from gaitbench.methods.sgela import SGELA
 __all__ = [
     "SGELA",
     "AgeRecognition",
+    "ExportedNetwork",
     "GaitCopyStudent",
     "GaitCopyTeacher",
     "GaitFormer",

@@ -75,6 +75,11 @@ class AgeRecognition(RatedMethod):
         self.backbone = AgeClassifier(inputs, num_subjects, hidden, start)
         self.subjects: tuple[str, ...] = ()
 
+    @property
+    def window_shape(self) -> tuple[int | None, ...]:
+        """The encodings' shape, (T, A, H)."""
+        return tuple(EncodingShape.named(self.skeleton))
+
     def setup(self, stage: str) -> None:
         """See :class:`GaitMethod`; take the subjects' names from the data.
 

@@ -15,6 +15,7 @@ from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
 from gaitbench.processes import gathered
 from gaitbench.schedules import FALL, RISE, OneCycle
+from gaitbench.skeleton import get_skeleton
 
 OF_THE_RUN = ["tta", "skeleton", "num_subjects", "initial_weights"]
 """Settings that are given by the data or chosen for a run: never stored in a checkpoint."""
@@ -120,6 +121,11 @@ class GaitMethod(pl.LightningModule):
         """Names of the attributes that it tells of a walk."""
         return ()
 
+    @property
+    def window_shape(self) -> tuple[int | None, ...]:
+        """Shape of one window, (T, V, C); T is None if any number of frames will do."""
+        return None, get_skeleton(self.skeleton).num_joints, 3
+
     def told(self, frames: Tensor) -> dict[str, Tensor]:
         """What it tells of walks (B, T, V, C): ``embedding`` (B, D) that is compared.
 
@@ -134,7 +140,8 @@ class GaitMethod(pl.LightningModule):
             embedding = self(frames)
             return embedding
         views = (frames, *(view(frames) for view in self.test_time_views))
-        return torch.cat(self(torch.cat(views)).chunk(len(views)), dim=1)
+        # not chunk(), whose number of pieces an exported graph of any batch could not tell
+        return torch.cat(self(torch.cat(views)).unflatten(0, (len(views), -1)).unbind(), dim=1)
 
     def training_step(self, batch: GaitBatch, batch_idx: int) -> Tensor:
         """Loss of a batch."""

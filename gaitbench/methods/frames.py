@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from gaitbench.backbones import frame_network
+from gaitbench.backbones import GaitSet, frame_network
 from gaitbench.batch import GaitBatch
 from gaitbench.errors import InputError
 from gaitbench.frame_activation import frame_activation
@@ -144,6 +144,14 @@ class FrameMethod(GaitMethod):
         self.rate_factor = rate_factor
         self.patience = patience
         self.rate_floor = rate_floor
+
+    @property
+    def window_shape(self) -> tuple[int | None, ...]:
+        """Shape of one window, (T, H, W, C); T is None if any number of frames will do."""
+        modality, _, size = self.skeleton.partition("-")
+        *frames, height, width = map(int, size.split("x"))
+        any_number = isinstance(self.backbone, GaitSet) or not frames
+        return None if any_number else frames[0], height, width, CHANNELS[modality]
 
     def setup(self, stage: str) -> None:
         """See :class:`GaitMethod`; look at what the data are.

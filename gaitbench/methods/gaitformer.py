@@ -202,6 +202,12 @@ class GaitFormer(GaitMethod):
         """Names of the attributes that it tells, () where they have not been trained."""
         return self.tells if self.attribute_weight else ()
 
+    @property
+    def window_shape(self) -> tuple[int | None, ...]:
+        """See :class:`GaitMethod`."""
+        any_length, *rest = super().window_shape
+        return self.period if self.network == "gaitformer" else any_length, *rest
+
     def setup(self, stage: str) -> None:
         """See :class:`GaitMethod`; look at what the data are.
 
@@ -276,9 +282,10 @@ class GaitFormer(GaitMethod):
         self._check_period(frames)
         views = (lambda frames: frames, *(self.test_time_views if self.tta else ()))
         output = self.backbone(torch.cat([view(frames) for view in views]))
-        told = {"embedding": torch.cat(output.representation.chunk(len(views)), dim=1)}
+        views_first = len(views), -1
+        told = {"embedding": torch.cat([*output.representation.unflatten(0, views_first)], dim=1)}
         if self.attribute_names:
-            told["attributes"] = torch.stack(output.appearance.chunk(len(views))).mean(dim=0)
+            told["attributes"] = output.appearance.unflatten(0, views_first).mean(dim=0)
         return told
 
     def _check_period(self, frames: Tensor) -> None:

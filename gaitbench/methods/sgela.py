@@ -118,6 +118,11 @@ class SGELA(RatedMethod):
         self.contrast = NeighbourContrast(temperature)
         self.register_buffer("orders", torch.zeros(0, frames, dtype=torch.int64), persistent=False)
 
+    @property
+    def window_shape(self) -> tuple[int | None, ...]:
+        """See :class:`gaitbench.methods.GaitMethod`."""
+        return self.frames, *super().window_shape[1:]
+
     def setup(self, stage: str) -> None:
         """See :class:`GaitMethod`; look at what the data are.
 

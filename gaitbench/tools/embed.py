@@ -20,7 +20,9 @@ def main(args: Sequence[str]) -> None:
         type=Path,
         help="a file or folder of keypoints: COCO, OpenPose, AlphaPose, MMPose, npz, npy, CSV",
     )
-    parser.add_argument("--ckpt_path", type=Path, required=True, help="the trained network")
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("--ckpt_path", type=Path, help="the trained network")
+    network.add_argument("--model", type=Path, help="an ONNX file of it, of `gaitbench export`")
     parser.add_argument(
         "--out",
         type=Path,
@@ -50,17 +52,25 @@ def main(args: Sequence[str]) -> None:
     from gaitbench.checkpoints import read_checkpoint
     from gaitbench.cli import main as run
     from gaitbench.datamodules.own import OwnSequences
+    from gaitbench.exported import OnnxNetwork
 
     # networks over whole windows take no other length, and were made for short walks that repeat
-    period = read_checkpoint(given.ckpt_path).get("hyper_parameters", {}).get("period")
+    if given.model:
+        info = OnnxNetwork(given.model).info
+        frames, crop = info.frames, info.crop
+        named = {"model": "ExportedNetwork", "model.path": given.model}
+    else:
+        frames = read_checkpoint(given.ckpt_path).get("hyper_parameters", {}).get("period")
+        crop = "tiled" if frames else "reflected"
+        named = {"ckpt_path": given.ckpt_path}
     settings = {
-        "ckpt_path": given.ckpt_path,
+        **named,
         "data.path": given.source,
         "data.cache": given.cache,
         "data.person": given.person,
         "data.sequence_labels": given.labels,
-        "data.frames": given.frames or period,
-        "data.crop": period and "tiled",
+        "data.frames": given.frames or frames,
+        "data.crop": crop,
         "predictions.dir": given.out,
         "trainer.default_root_dir": given.out,
         "trainer.logger": "false",
