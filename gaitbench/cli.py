@@ -187,11 +187,12 @@ class GaitCLI(LightningCLI):
                     "trainer.logger out"
                 )
             settings["logger"] = TensorBoardLogger(self.run.parent, "", self.run.name)
-        trainer = super().instantiate_trainer(**settings)
+        trainer: Any = super().instantiate_trainer(**settings)
         trainer.callbacks.insert(0, recovery.LossWatch())
         # last of all, so that it keeps what the run's own checkpoints have noted down
         trainer.callbacks.append(self._get(self.config_init, "recovery"))
-        return trainer
+        built: pl.Trainer = trainer
+        return built
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

@@ -57,7 +57,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = True) -> Any:
         """Tensors and plain data, on the CPU; nothing is unpickled."""
-        return super().load_checkpoint(path, map_location or "cpu", weights_only=True)
+        return super().load_checkpoint(path, map_location or "cpu", weights_only=True)  # type: ignore[arg-type]
 
 
 class LossWatch(pl.Callback):
@@ -86,7 +86,7 @@ class LossWatch(pl.Callback):
         """
         self._seen.append((batch_idx, outputs["loss"].detach(), batch.row))
         free = pl_module.device.type == FREE and trainer.world_size == 1
-        if free or (batch_idx + 1) % max(1, trainer.log_every_n_steps) == 0:
+        if free or (batch_idx + 1) % max(1, trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
             self._look(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -156,7 +156,7 @@ class Recovery(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Find the folder; remove what a killed run was writing there."""
         others = [saver for saver in trainer.checkpoint_callbacks if saver is not self]
-        self.active = stage == "fit" and bool(others) and not trainer.fast_dev_run
+        self.active = stage == "fit" and bool(others) and not trainer.fast_dev_run  # type: ignore[attr-defined]
         self.run = run_directory(trainer)
         if self.active and trainer.is_global_zero:
             for half in (p for name in FOLDERS for p in (self.run / name).glob(".*.ckpt")):
@@ -182,7 +182,8 @@ class Recovery(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give them back; Lightning would give a loader its place only if nobody had seen it."""
         if self._place:
-            trainer.train_dataloader.load_state_dict(self._place)
+            loader: Any = trainer.train_dataloader
+            loader.load_state_dict(self._place)
         for name, weight in pl_module.named_parameters():
             if name in self._gradients:
                 weight.grad = self._gradients[name].to(weight)
@@ -217,7 +218,7 @@ class Recovery(Checkpoint):
         if trainer.is_last_batch or judged or trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        if self._step % max(1, trainer.log_every_n_steps) == 0:
+        if self._step % max(1, trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
             self._save_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

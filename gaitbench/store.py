@@ -145,7 +145,7 @@ class SequenceStore:
             array, found = self.arrays[name], 0
             step = max(1, CHUNK // max(1, array[0].nbytes))
             for begin in range(0, len(array), step):
-                found = zlib.crc32(array[begin : begin + step], found)
+                found = zlib.crc32(array[begin : begin + step].data, found)
             if told.get("crc32", found) != found:
                 raise _damaged(self.path, f"the checksum of {_file_of(name)} is wrong")
 
@@ -226,7 +226,7 @@ class _ArrayFile:
 
     def _write(self, file: BinaryIO, frames: NDArray[Any]) -> None:
         file.write(frames.data)
-        self.crc32 = zlib.crc32(frames, self.crc32)
+        self.crc32 = zlib.crc32(frames.data, self.crc32)
 
     def _write_header(self, file: BinaryIO) -> None:
         # numpy pads the header so that the first axis can grow in place
