@@ -110,6 +110,10 @@ def sampling_weights(size: int, zoom: Tensor, shift: Tensor, off_centre: float) 
     return (1 - (source[..., None] - pixel).abs()).clamp(min=0)
 
 
+TONES = 5
+"""Points of a curve of tones: black, white and three grays between."""
+
+
 @dataclass(frozen=True)
 class FrameAugmentation:
     """What is varied in a training window of gray frames or flow.
@@ -127,6 +131,8 @@ class FrameAugmentation:
         clip_above: from which size, in pixels.
         clip_below: up to which size, in pixels.
         clip_spread: standard deviations by which these two vary; 0.1 and 0.03 for the student.
+        tone: probability that a window of gray frames is shown in other tones, so that dark clothes
+            may be light ones: a curve through grays drawn at random. Ours, not published.
 
     Source: Delgado-Escano et al. 2021, IEEE Access 9, document 9646881, authors' program.
     """
@@ -141,10 +147,11 @@ class FrameAugmentation:
     clip_above: float = 23.0
     clip_below: float = 0.5
     clip_spread: tuple[float, float] = (0.0, 0.0)
+    tone: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name in ("warp", "mirror", "clip"):
+        for name in ("warp", "mirror", "clip", "tone"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(
                     f"augmentation.{name} is {getattr(self, name)}; give a probability, 0 to 1"
@@ -198,8 +205,23 @@ class FrameAugmentation:
         above = torch.where(chosen, limits[0], torch.inf)
         return without_extremes(flow, above, torch.where(chosen, limits[1], 0))
 
+    def toned(self, gray: Tensor, generator: Generator, share: Share | None = None) -> Tensor:
+        """Show some windows of gray values (B, T, H, W, 1), -0.5 to 0.5, in other tones.
+
+        All pixels of a window follow one curve, straight from each of its points to the next.
+        """
+        how: Any = {"generator": generator, "device": gray.device}
+        chosen = drawn(torch.rand, (len(gray), 1), share, **how) < self.tone
+        others = drawn(torch.rand, (len(gray), TONES), share, **how) - 0.5
+        as_they_are = torch.linspace(-0.5, 0.5, TONES, device=gray.device)
+        tones = torch.where(chosen, others, as_they_are)
+        place = (gray.flatten(1) + 0.5).clamp(0, 1) * (TONES - 1)
+        below = place.long().clamp(max=TONES - 2)
+        low, high = tones.gather(1, below), tones.gather(1, below + 1)
+        return torch.lerp(low, high, place - below).view_as(gray)
+
     def __call__(self, frames: Tensor, generator: Generator, share: Share | None = None) -> Tensor:
-        """Vary each window of a batch: of flow, with two channels, the values before the place.
+        """Vary each window of a batch: the values before the place, by what they are.
 
         Args:
             frames: (B, T, H, W, C), gray values or pixels of flow. Not written to.
@@ -208,5 +230,7 @@ class FrameAugmentation:
         """
         if frames.shape[-1] == 2 and self.clip:
             frames = self.clipped(frames, generator, share)
+        if frames.shape[-1] == 1 and self.tone:
+            frames = self.toned(frames, generator, share)
         batch, _, height, width, _ = frames.shape
         return self.draw(batch, height, width, generator, share)(frames)

@@ -136,6 +136,21 @@ def test_half_of_the_windows_are_clipped_as_thresholds_vary() -> None:
     )
 
 
+def test_tones_follow_one_curve_a_window() -> None:
+    values = torch.linspace(-0.5, 0.5, 401).view(1, 1, 401, 1, 1).expand(200, 2, -1, 1, 1)
+    toned = FrameAugmentation(tone=0.5).toned(values, torch.Generator().manual_seed(3))
+    assert toned.shape == values.shape and torch.equal(toned[:, 0], toned[:, 1])
+    curves = toned[:, 0, :, 0, 0]
+    kept = (curves - values[0, 0, :, 0, 0]).abs().amax(dim=1) < 1e-6
+    assert 70 < kept.sum() < 130
+    changed = curves[~kept]
+    assert changed.abs().max() <= 0.5
+    points = changed[:, ::100]  # straight between them
+    assert points.mean().abs() < 0.05 and points.std() == pytest.approx(12**-0.5, rel=0.1)
+    middle = changed[:, 50::100]
+    torch.testing.assert_close(middle, (points[:, 1:] + points[:, :-1]) / 2)
+
+
 def test_a_batch_is_a_function_of_the_generator_and_is_not_written_to() -> None:
     frames = torch.randn(6, 4, 20, 20, 2)
     before = frames.clone()
@@ -163,6 +178,7 @@ def test_each_process_varies_its_windows_as_one_would() -> None:
     [
         ({"warp": 2}, "augmentation.warp is 2; give a probability"),
         ({"clip": -1}, "augmentation.clip is -1"),
+        ({"tone": 1.5}, "augmentation.tone is 1.5"),
         ({"shifts": ()}, "shifts is empty"),
         ({"zoom": 1}, "zoom is 1"),
     ],

@@ -426,6 +426,8 @@ class ImageDataModule(GaitDataModule):
             generator = torch.Generator(frames.device).manual_seed(batch.seed)
             if self.modality == FLOW and self.changes.clip:
                 frames = self.changes.clipped(frames, generator, batch.share)
+            if self.modality == GRAY and self.changes.tone:
+                frames = self.changes.toned(frames, generator, batch.share)
             count, _, height, width, _ = frames.shape
             warp = self.changes.draw(count, height, width, generator, batch.share)
             frames = warp(frames)

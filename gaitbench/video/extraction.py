@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -343,17 +343,27 @@ def _scene(video: Video, source: Source) -> tuple[Image, float]:
     if source.background is None:
         empty = background(samples)
     else:
-        try:
-            picture, _ = sampled(Video(source.background).frames())
-        except VideoFault as error:
-            raise InputError(str(error)) from error
-        empty = background(picture)
+        known = source.background.exists()
+        empty = _place(source.background, source.background.stat().st_mtime_ns if known else 0)
         if empty.shape != samples.shape[1:]:
             raise VideoFault(
                 f"{source.path} has {video.width}x{video.height} pixels, its background "
                 f"{source.background} another size; name the background of that camera"
             )
     return empty, threshold(samples, empty)
+
+
+@lru_cache(maxsize=16)  # the walks of a person share those of all views
+def _place(path: Path, changed: int) -> Image:
+    """The place without people, by a picture or video of it that was last ``changed`` then.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        return background(sampled(Video(path).frames())[0])
+    except VideoFault as error:
+        raise InputError(str(error)) from error
 
 
 def _people(video: Video, source: Source) -> list[Person]:

@@ -112,6 +112,26 @@ def test_a_teacher_sees_the_same_windows_varied_alike(make):
     assert not torch.equal(batch.frames, plain.frames)
 
 
+def test_other_tones_are_of_gray_frames_alone(make):
+    varied = FrameAugmentation(warp=0, clip=0, tone=1)
+    data = make(True, teacher_modality="flow", frame_augmentation=varied, batch_size=6)
+    torch.manual_seed(0)
+    (raw,) = data.train_dataloader()
+    batch = data.on_after_batch_transfer(raw, 0)
+    data.trainer.training = False
+    plain = data.on_after_batch_transfer(raw, 0)
+    curve = varied.toned(plain.frames, torch.Generator().manual_seed(raw.seed))
+    torch.testing.assert_close(batch.frames, curve)
+    assert (batch.frames - plain.frames).abs().flatten(1).amax(dim=1).min() > 0.1
+    assert torch.equal(batch.target, plain.target)
+    data = make(True, modality="flow", frame_augmentation=varied, batch_size=6)
+    torch.manual_seed(0)
+    (raw,) = data.train_dataloader()
+    varied_flow = data.on_after_batch_transfer(raw, 0).frames
+    data.trainer.training = False
+    torch.testing.assert_close(varied_flow, data.on_after_batch_transfer(raw, 0).frames)
+
+
 def test_signatures_of_the_same_windows(make, tmp_path):
     table = make(predict="all").sequences
     told = table.drop(columns="start").rename(columns={"length": "frames"})

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from gaitbench.errors import InputError
 from gaitbench.readers.keypoints import Label
 from gaitbench.report import data_report
 from gaitbench.store import SequenceStore
+from gaitbench.video import extraction
 from gaitbench.video.extraction import Extraction, Source, read_boxes, read_video
 from gaitbench.video.flow import flow_method, gray
 from gaitbench.video.frames import flow_frame, gray_frame
+from gaitbench.video.people import background
 from tests.video.films import HEIGHT, SPEED, WIDTH, place, room, walk, write
 
 WHOLE = [f for f in range(90) if place(f)[0] >= 2 and place(f)[2] <= WIDTH - 2]
@@ -168,6 +171,29 @@ def test_a_background_that_the_user_gives(films, tmp_path, refused):
         str(tmp_path / "o"),
     ]
     assert "has 128x96 pixels, its background" in refused(words)
+
+
+def test_a_background_is_worked_out_once_until_its_file_changes(films, tmp_path, monkeypatch):
+    worked_out = []
+
+    def counted(samples: np.ndarray) -> np.ndarray:
+        worked_out.append(samples)
+        return background(samples)
+
+    monkeypatch.setattr(extraction, "background", counted)
+    empty = write(tmp_path / "empty.avi", [room()] * 30)
+    source = Source(films / "001-nm-01-090.avi", "a", None, None, empty)
+    boxes = [
+        read_video(source._replace(name=name), Extraction(("silhouette",))).frames["boxes"]
+        for name in "ab"
+    ]
+    assert len(worked_out) == 1
+    np.testing.assert_array_equal(boxes[0], boxes[1])
+    write(empty, walk()[40:41] * 30)
+    os.utime(empty, ns=(0, 0))
+    changed = read_video(source, Extraction(("silhouette",))).frames["boxes"]
+    assert len(worked_out) == 2
+    assert changed.shape != boxes[0].shape or (changed != boxes[0]).any()
 
 
 def test_faults_are_listed_and_the_rest_is_kept(films, tmp_path, caplog):
