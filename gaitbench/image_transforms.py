@@ -26,6 +26,18 @@ def gray_values(stored: Tensor) -> Tensor:
     return stored.float() / 255 - 0.5
 
 
+CONTRAST = 4
+"""Times that what moves differs more: clothes before a wall then span what gray values do."""
+
+
+def moving_parts(gray: Tensor) -> Tensor:
+    """Windows of gray values (B, T, H, W, 1) without what stands still: each pixel less its mean.
+
+    Ours, not published.
+    """
+    return CONTRAST * (gray - gray.mean(dim=1, keepdim=True))
+
+
 def flow_values(stored: Tensor, scale: float = 100) -> Tensor:
     """Flow of whole numbers, ``scale`` of them a pixel, in pixels."""
     return stored.float() / scale

@@ -17,7 +17,12 @@ from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
-from gaitbench.image_transforms import FrameAugmentation, mirrored, silhouette_values
+from gaitbench.image_transforms import (
+    FrameAugmentation,
+    mirrored,
+    moving_parts,
+    silhouette_values,
+)
 from gaitbench.readers.encodings import predictions_in
 from gaitbench.skeleton import COCO17
 from gaitbench.sliding import sliding_windows
@@ -144,8 +149,10 @@ class ImageDataModule(GaitDataModule):
         published_windows: cut them as the authors' program does, which leaves out the last window
             where it ends with the sequence, and takes the person's place one frame late.
         frame_augmentation: what is varied in training.
-        skeleton: name of the frames' shape, ``gray-25x60x60``; compared with that of the data, as
-            a checkpoint does.
+        moving: show of gray windows what moves alone, see
+            :func:`gaitbench.image_transforms.moving_parts`; not of a teacher's.
+        skeleton: name of the frames' shape, ``gray-25x60x60`` or ``gray-25x60x60-moving``; compared
+            with that of the data, as a checkpoint does.
         eval_batch_size: samples of a batch in validation, test and prediction.
         eval_mirror: show them mirrored there.
         settings: see :class:`GaitDataModule`. Those that speak of poses are refused.
@@ -171,6 +178,7 @@ class ImageDataModule(GaitDataModule):
         hop: int = HOP,
         published_windows: bool = False,
         frame_augmentation: FrameAugmentation = STILL,
+        moving: bool = False,
         skeleton: str | None = None,
         eval_batch_size: int = 64,
         eval_mirror: bool = False,
@@ -195,15 +203,16 @@ class ImageDataModule(GaitDataModule):
         self.hop = hop
         self.published_windows = published_windows
         self.changes = frame_augmentation
+        self.moving = moving
         self._refuse()
         self.skeleton = "silhouette-64x44"
         if modality != SILHOUETTE:
-            self.skeleton = f"{modality}-{frames}x60x60"
+            self.skeleton = f"{modality}-{frames}x60x60{'-moving' * moving}"
         if skeleton not in (None, self.skeleton):
             raise InputError(
                 f"data.skeleton is {skeleton}, data.modality {modality} of data.frames {frames} "
-                f"gives {self.skeleton}; mend data.modality or data.frames, or name another "
-                "checkpoint"
+                f"gives {self.skeleton}; mend data.modality, data.frames or data.moving, or name "
+                "another checkpoint"
             )
 
     def _refuse(self) -> None:
@@ -217,6 +226,10 @@ class ImageDataModule(GaitDataModule):
         ):
             if used:
                 raise InputError(f"data.{name} is made for poses, {self.dataset} has images")
+        if self.moving and self.modality != GRAY:
+            raise InputError(
+                f"data.moving is of gray windows, data.modality is {self.modality}; leave it out"
+            )
         if self.hop < 1:
             raise InputError(f"data.hop is {self.hop}; give 1 or more")
         whole = self.samples == "recordings"
@@ -439,6 +452,8 @@ class ImageDataModule(GaitDataModule):
             if self.teacher_modality != "none" and target is not None:
                 target = mirrored(target)
             told = torch.ones_like(told)
+        if self.moving:
+            frames = moving_parts(frames)
         if self._signed and target is not None:
             # where a window has one signature, that is the only choice
             rows = torch.arange(len(told), device=told.device)

@@ -112,6 +112,24 @@ def test_a_teacher_sees_the_same_windows_varied_alike(make):
     assert not torch.equal(batch.frames, plain.frames)
 
 
+def test_what_stands_still_can_be_left_out_of_gray_windows(make):
+    plain, moving = make(), make(moving=True)
+    assert moving.skeleton == f"{plain.skeleton}-moving"
+    for whole, part in zip(
+        batches(plain, plain.test_dataloader()),
+        batches(moving, moving.test_dataloader()),
+        strict=True,
+    ):
+        frames = whole.frames.double()
+        expected = 4 * (frames - sum(frames.unbind(1))[:, None] / frames.shape[1])
+        torch.testing.assert_close(part.frames.double(), expected, atol=1e-5, rtol=0)
+        assert part.frames.abs().max() > 0.1
+    with pytest.raises(InputError, match=r"data\.moving is of gray windows, .* flow; leave it out"):
+        make(modality="flow", moving=True)
+    with pytest.raises(InputError, match=r"mend data\.modality, data\.frames or data\.moving"):
+        make(skeleton=moving.skeleton)
+
+
 def test_other_tones_are_of_gray_frames_alone(make):
     varied = FrameAugmentation(warp=0, clip=0, tone=1)
     data = make(True, teacher_modality="flow", frame_augmentation=varied, batch_size=6)
