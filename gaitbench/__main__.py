@@ -23,6 +23,7 @@ TOOLS = {
     "identify": "find who walks among known people, with a threshold for strangers",
     "evaluate": "judge saved embeddings and attributes again, without a model",
     "compare": "put runs beside each other and beside published figures",
+    "report": "write a page with charts, maps and the hardest walks of runs",
     "matrix": "test several checkpoints on several datasets, in one table",
     "report-data": "say what is in a dataset and what is missing",
     "animate": "draw walks of a dataset as an animation",

@@ -59,6 +59,7 @@ class Run:
         predictions: folder of its embeddings; None if there are none.
         versions: of the programs that made it, as far as they are written down.
         fingerprint: of the data's store; None if that is not found.
+        store: its folder; None likewise.
         distance: by which embeddings were compared in place of the protocol's; None if by that.
         rerank: whether the gallery was ordered again.
     """
@@ -72,6 +73,7 @@ class Run:
     predictions: Path | None
     versions: Mapping[str, str]
     fingerprint: str | None
+    store: Path | None
     distance: str | None
     rerank: bool
 
@@ -178,6 +180,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         versions["gaitbench"] = str(judged.get("version"))
     else:
         judged = settings.get("evaluation") or {}
+    store, fingerprint = _store_of(settings, folder)
     return Run(
         name=name or folder.resolve().name,
         folder=folder,
@@ -187,7 +190,8 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         metrics=_read_metrics(found) if found else {},
         predictions=predictions,
         versions=versions,
-        fingerprint=_fingerprint_of(settings, folder),
+        fingerprint=fingerprint,
+        store=store,
         distance=judged.get("distance"),
         rerank=bool(judged.get("rerank")),
     )
@@ -299,19 +303,19 @@ def _dataset_of(config: Settings, folder: Path) -> str | None:
     return name
 
 
-def _fingerprint_of(config: Settings, folder: Path) -> str | None:
-    """That of the one store in the run's cache which was made of the run's data."""
+def _store_of(config: Settings, folder: Path) -> tuple[Path | None, str | None]:
+    """The one store in the run's cache which was made of the run's data, and its fingerprint."""
     data = (config.get("data") or {}).get("init_args") or {}
     cache, path = _found(data.get("cache"), folder), data.get("path")
     if cache is None or not isinstance(path, str):
-        return None
+        return None, None
     source = _found(path, folder)
     found = []
     for file in sorted(cache.glob("*/store.json")):
         try:
             store = json.loads(file.read_text(encoding="utf-8"))
             if store.get("source") in (path, str(source and source.resolve())):
-                found.append(str(store["fingerprint"]))
+                found.append((file.parent, str(store["fingerprint"])))
         except (OSError, ValueError, AttributeError, KeyError):
             continue
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 else (None, None)

@@ -51,8 +51,8 @@ def test_unknown_command_is_refused_with_those_that_exist(
     assert shown.out == ""
     assert shown.err == (
         "gaitbench: error: command 'fitt' is unknown; choose fit, validate, test, predict, "
-        "synthesize, extract, pipeline, embed, bench, export, identify, evaluate, compare, matrix, "
-        "report-data, animate, import-checkpoint\n"
+        "synthesize, extract, pipeline, embed, bench, export, identify, evaluate, compare, report, "
+        "matrix, report-data, animate, import-checkpoint\n"
     )
 
 

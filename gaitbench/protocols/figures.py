@@ -20,6 +20,7 @@ class Trials:
         gallery_view: code of the gallery's view, (n,); -1 where views are pooled.
         matched: whether the gallery holds the subject, (n,).
         values: metrics, (n, M); zero without a partner.
+        first: rank of the nearest item of the subject, (n,); 0 without a partner.
     """
 
     probe: Integers
@@ -28,6 +29,7 @@ class Trials:
     gallery_view: Integers
     matched: NDArray[np.bool_]
     values: Floats
+    first: Integers
 
     def __len__(self) -> int:
         return len(self.probe)

@@ -191,6 +191,7 @@ def evaluate(
 
     kept: dict[str, Trials] = {}
     every: dict[str, Trials] = {}
+    pairs: dict[str, tuple[Floats, Floats]] = {}
     metrics: dict[str, Figures] = {}
     for name, in_set in in_sets.items():
         if not in_set.any():
@@ -211,6 +212,7 @@ def evaluate(
                     gallery_view=np.full(len(probes), view),
                     matched=genuine.valid.any(1).cpu().numpy(),
                     values=torch.stack([m(ranks) for m in METRICS.values()], 1).cpu().numpy(),
+                    first=_first(ranks),
                 )
             )
             if counter is not None:
@@ -243,6 +245,7 @@ def evaluate(
         metrics[name] = _figures(counted, bootstrap, seed)
         if counter is not None:
             metrics[name] |= _verification(counts, bootstrap, seed)
+            pairs[name] = counts[0], counts[1]
         metrics[name] |= {
             "n": len(np.unique(counted.probe)),
             "trials": len(counted),
@@ -264,6 +267,9 @@ def evaluate(
         notes=notes,
         labels={n: _label(n, table.rows[in_sets[n]]) for n in metrics if n != OVERALL},
         trials=kept,
+        pairs=pairs,
+        rows=table.rows,
+        points=points,
     )
 
 
@@ -460,6 +466,14 @@ def _figures(trials: Trials, bootstrap: int, seed: int) -> Figures:
         _put(figures, name, column)
     _put(figures, "rank1_per_subject", mean_of_subjects(weights, subject, trials.values[:, 0]))
     return figures
+
+
+def _first(ranks: Tensor) -> Integers:
+    """The first of the rising ranks (P, K) of each probe; 0 where it has none."""
+    if not ranks.shape[1]:
+        return np.zeros(len(ranks), np.int64)
+    first: Integers = ranks[:, 0].cpu().numpy()
+    return first
 
 
 def _sums(totals: list[Floats], addends: Iterable[Floats]) -> list[Floats]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from gaitbench.files import written_whole
-from gaitbench.protocols.figures import Trials
+from gaitbench.protocols.figures import Floats, Trials
 from gaitbench.tables import latex, markdown
 
 if TYPE_CHECKING:
@@ -100,6 +102,9 @@ class Evaluation(Judgement):
         notes: one sentence each on what was missing or left out.
         labels: probe set to its name in printed tables, as ``NM#5-6``.
         trials: probe set to the trials that count, of which its figures are means.
+        pairs: probe set to the counts of genuine and impostor pairs in bins of rising distance.
+        rows: the sequences in the order by which trials name their probes.
+        points: their embeddings (N, D) as they were compared.
     """
 
     heads = ("rank1", "map")
@@ -110,6 +115,9 @@ class Evaluation(Judgement):
     notes: list[str]
     labels: dict[str, str] = field(default_factory=dict)
     trials: dict[str, Trials] = field(default_factory=dict, repr=False)
+    pairs: dict[str, tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    points: Tensor = field(default_factory=lambda: torch.zeros(0, 0), repr=False)
 
     def view_table(self) -> pd.DataFrame:
         """Return the field's table: probe sets by probe views and their mean, rank-1 in percent.

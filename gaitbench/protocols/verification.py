@@ -115,7 +115,7 @@ def equal_error_rate(genuine: Counts, impostor: Counts) -> Counts:
     Returns:
         Rates (...); NaN where there is no pair of one kind.
     """
-    accepted, true = _rates(genuine, impostor)
+    accepted, true = error_rates(genuine, impostor)
     gap = accepted + true - 1
     after = np.argmax(gap >= 0, axis=-1)[..., None]
     low, high = (np.take_along_axis(gap, at, -1) for at in (after - 1, after))
@@ -138,7 +138,7 @@ def true_accept_rate(genuine: Counts, impostor: Counts, false_accept_rate: float
     Returns:
         Rates (...); NaN where there is no pair of one kind.
     """
-    accepted, true = _rates(genuine, impostor)
+    accepted, true = error_rates(genuine, impostor)
     at = ((accepted <= false_accept_rate).sum(-1) - 1).clip(0)[..., None]
     next_ = np.minimum(at + 1, accepted.shape[-1] - 1)
     low, high = (np.take_along_axis(accepted, i, -1) for i in (at, next_))
@@ -148,7 +148,7 @@ def true_accept_rate(genuine: Counts, impostor: Counts, false_accept_rate: float
     return rate
 
 
-def _rates(genuine: Counts, impostor: Counts) -> tuple[Counts, Counts]:
+def error_rates(genuine: Counts, impostor: Counts) -> tuple[Counts, Counts]:
     """False and true accept rates at every bin edge, from none accepted to all."""
     rates = []
     for counts in (impostor, genuine):

@@ -351,27 +351,30 @@ def add_gains(lines: Sequence[Line], runs: Sequence[Run]) -> list[str]:
 
 def forms_of(lines: Sequence[Line], remarks: Sequence[str]) -> dict[str, Callable[[], str]]:
     """Form -> what writes it."""
+    tables, notes = tables_of(lines, remarks)
+    return {
+        "text": lambda: to_text(tables, notes),
+        "markdown": lambda: to_markdown(tables, notes),
+        "latex": lambda: to_latex(tables, notes),
+        "html": lambda: to_html("Runs compared", tables, notes),
+        "csv": lambda: _csv(lines, lines[0].runs[0].name),
+    }
+
+
+def tables_of(lines: Sequence[Line], remarks: Sequence[str]) -> tuple[list[Table], list[str]]:
+    """The table of figures, that of differences where any were paired, and the notes below."""
     sources: dict[tuple[str, str], int] = {}
     for line in lines:
         for entry in line.published[:1]:
             sources.setdefault((entry.source, entry.remark), len(sources) + 1)
     tables = [_figures(lines, sources)]
     paired = [line for line in lines if line.gain]
-    baseline = lines[0].runs[0].name
     if paired:
-        tables.append(_gains(paired, baseline))
+        tables.append(_gains(paired, lines[0].runs[0].name))
     notes = [
         f"({number}) {source}: {remark}." for (source, remark), number in sources.items()
     ] + _also(lines)
-    notes += _withheld(lines) + list(remarks)
-    title = "Runs compared"
-    return {
-        "text": lambda: to_text(tables, notes),
-        "markdown": lambda: to_markdown(tables, notes),
-        "latex": lambda: to_latex(tables, notes),
-        "html": lambda: to_html(title, tables, notes),
-        "csv": lambda: _csv(lines, baseline),
-    }
+    return tables, notes + _withheld(lines) + list(remarks)
 
 
 def _figures(lines: Sequence[Line], sources: Mapping[tuple[str, str], int]) -> Table:

@@ -95,8 +95,9 @@ def test_shared_difficulty_vanishes_from_the_difference() -> None:
     more = np.where(np.arange(200) % 10 < 9, right, 1.0)
     nothing = np.zeros(200, np.int64)
     theirs = Trials(
-        np.arange(200), subject, nothing, nothing - 1, nothing == 0, right[:, None].repeat(5, 1)
-    )
+        np.arange(200), subject, nothing, nothing - 1, nothing == 0, right[:, None].repeat(5, 1),
+        nothing + 1,
+    )  # fmt: skip
     ours = replace(theirs, values=more[:, None].repeat(5, 1))
     got = paired_difference(ours, theirs)
     assert got == pytest.approx((0.1, 0.1, 0.1, 0.0, 20))
