@@ -34,6 +34,7 @@ from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
 from gaitbench.exported import OnnxNetwork
 from gaitbench.files import written_whole
+from gaitbench.model_card import ModelCard
 
 # told to developers of a LightningModule, of no use to somebody who runs one
 QUIET = (
@@ -191,6 +192,7 @@ class GaitCLI(LightningCLI):
         trainer.callbacks.insert(0, recovery.LossWatch())
         # last of all, so that it keeps what the run's own checkpoints have noted down
         trainer.callbacks.append(self._get(self.config_init, "recovery"))
+        trainer.callbacks.append(ModelCard())
         built: pl.Trainer = trainer
         return built
 

@@ -69,6 +69,7 @@ class DataReport:
         ranges: axis -> least and greatest value; of poses, only over joints that are seen.
         units: of the values.
         notes: what else there is to know before the first training, a sentence each.
+        details: further lines of the table, what and found.
     """
 
     dataset: str
@@ -94,6 +95,7 @@ class DataReport:
     ranges: Mapping[str, tuple[float, float]]
     units: str
     notes: tuple[str, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -133,6 +135,7 @@ class DataReport:
             f"| {axis}, least to greatest | {low:g} to {high:g} |"
             for axis, (low, high) in self.ranges.items()
         ]
+        lines += [f"| {what} | {found} |" for what, found in self.details]
         lines += ["", f"Units: {self.units}.", ""]
         for sentence in self.remarks():
             lines += [sentence, ""]
@@ -193,6 +196,7 @@ def data_report(
     short_below: int = 60,
     listed: Collection[str] | None = None,
     notes: Sequence[str] = (),
+    details: Sequence[tuple[str, str]] = (),
 ) -> DataReport:
     """Count and measure a store; memory does not grow with the number of frames.
 
@@ -203,6 +207,7 @@ def data_report(
             GaitGraph2 trains on.
         listed: subjects that the dataset's own list names; None where it has no list.
         notes: what else there is to know, a sentence each.
+        details: further lines of the table, what and found.
     """
     table = store.sequences
     # of very many subjects only the number is wanted, without an object for each
@@ -246,6 +251,7 @@ def data_report(
         ranges=_ranges(store),
         units=store.info.units,
         notes=tuple(notes),
+        details=tuple(details),
     )
 
 

@@ -85,6 +85,16 @@ def write_skeletons(path: Path) -> Path:
     return path
 
 
+def write_own_poses(folder: Path) -> Path:
+    """Own keypoints of two people who train and one who is tested."""
+    random = np.random.default_rng(0)
+    names = [f"00{subject}-nm-{number:02d}-090" for subject in (1, 2, 3) for number in range(1, 5)]
+    np.savez(folder / "a.npz", **{n: 9 + random.random((12, 17, 3)) for n in names})
+    splits = [f"a/{n},{'train' if n < '003' else 'probe'}" for n in names]
+    (folder / "labels.csv").write_text("\n".join(["sequence,split", *splits]))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def datasets(
     tmp_path_factory: pytest.TempPathFactory, walkers: Path, tree: Path, tracks: Path
@@ -108,6 +118,7 @@ def datasets(
         "ks20": tmp_path_factory.mktemp("ks20"),
         "ouisir": laid(tracks_of.OUISIR, "poses"),
         "oumvlp": tree,
+        "own_poses": write_own_poses(tmp_path_factory.mktemp("own_poses")),
         "own": write_skeletons(tmp_path_factory.mktemp("own") / "walks.npz"),
         "recognise": write_encodings(tmp_path_factory.mktemp("encodings")),
         "silhouettes": write_silhouettes(tmp_path_factory.mktemp("silhouettes")),

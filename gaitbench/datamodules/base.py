@@ -405,12 +405,18 @@ class GaitDataModule(pl.LightningDataModule):
     def report(self) -> DataReport:
         """What is in the dataset and what is missing; written beside the store."""
         store = self.open_store()
-        report = data_report(store, self.expected, self.frames, self.listed, self.notes())
+        report = data_report(
+            store, self.expected, self.frames, self.listed, self.notes(), self.details()
+        )
         report.write(store.path)
         return report
 
     def notes(self) -> list[str]:
         """What the report tells beside counts and ranges, a sentence each."""
+        return []
+
+    def details(self) -> list[tuple[str, str]]:
+        """Further lines of the report's table, what and found."""
         return []
 
     @property

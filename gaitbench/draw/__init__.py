@@ -8,7 +8,7 @@ from gaitbench.draw.attention import attention_summary, draw_attention
 from gaitbench.draw.canvas import LEFT, MIDDLE, RIGHT, has_ffmpeg, save_figure
 from gaitbench.draw.charts import attribute_chart, learning_curve, view_heat_map
 from gaitbench.draw.maps import animate_maps, draw_maps, map_summary
-from gaitbench.draw.poses import animate_poses, draw_poses
+from gaitbench.draw.poses import animate_poses, draw_poses, draw_sheet
 from gaitbench.draw.samples import animate_films, as_colors, draw_films, draw_heat, heated
 from gaitbench.draw.space import FROM_CAMERA, FROM_SIDE, SLANTING, from_above, seen_from
 
@@ -30,6 +30,7 @@ __all__ = [
     "draw_heat",
     "draw_maps",
     "draw_poses",
+    "draw_sheet",
     "from_above",
     "has_ffmpeg",
     "heated",

@@ -157,6 +157,39 @@ def draw_poses(
     return figure
 
 
+def draw_sheet(
+    poses: Sequence[ArrayLike], skeleton: Skeleton, titles: Sequence[str], columns: int = 8
+) -> Figure:
+    """Sequences one below the other, each in frames spread evenly over it.
+
+    The left side of the body is red, the right side blue. Each sequence has a scale of its own.
+
+    Args:
+        poses: sequences (T, V, 3), x right and y down, and confidence.
+        skeleton: layout of the joints.
+        titles: one a sequence.
+        columns: frames of each; a shorter sequence has fewer.
+
+    Raises:
+        ValueError: if a shape does not fit the skeleton, or the number of titles the sequences.
+    """
+    arrays = checked(poses, skeleton, titles)
+    figure = new_figure(1.1 * columns + 0.3, 2.1 * len(arrays), dpi=90)
+    grid = figure.subplots(len(arrays), columns, squeeze=False)
+    for row, pose, title in zip(grid, arrays, titles, strict=True):
+        frames = np.unique(np.linspace(0, len(pose) - 1, columns).round().astype(int))
+        chosen = followed(pose[frames], axes=(0, 1))
+        for k, axes in enumerate(row):
+            if k < len(frames):
+                StickFigure(axes, chosen, skeleton, "").show(k)
+                axes.set_xlabel(f"frame {frames[k]}", fontsize=7, color=INK)
+            else:
+                axes.set_axis_off()
+        # it reaches over the whole row, and must not widen the first box
+        row[0].set_title(title, fontsize=8, color=INK, loc="left").set_in_layout(False)
+    return figure
+
+
 def animate_poses(
     poses: Sequence[ArrayLike],
     skeleton: Skeleton,

@@ -15,6 +15,7 @@ from gaitbench.protocols.knn import (
 )
 from gaitbench.protocols.protocol import Protocol, Selection, evaluate, unmet
 from gaitbench.protocols.results import AttributeEvaluation, Evaluation, write_metrics
+from gaitbench.protocols.written import read_protocol, written_protocol
 
 __all__ = [
     "AttributeEvaluation",
@@ -31,7 +32,9 @@ __all__ = [
     "evaluate_attributes",
     "evaluate_closed_set",
     "evaluate_neighbours",
+    "read_protocol",
     "unmet",
     "unmet_neighbours",
     "write_metrics",
+    "written_protocol",
 ]

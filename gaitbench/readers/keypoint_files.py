@@ -8,7 +8,10 @@ The format is found out from the content:
   forms, the same for all images of a file.
 * MMPose: ``instance_info`` of its demos; frames with ``instances``, or the people of one image, as
   its inferencer writes videos and images.
-* numpy: ``.npy`` of (T, V, 3), or ``.npz`` with such an array a sequence.
+* numpy: ``.npy`` of (T, V, 3), or ``.npz`` with such an array a sequence, and the joints' names as
+  ``joint_names`` where they come in another order.
+* pickle: ``.pkl`` of (T, V, 3), as in the trees of OpenGait and FastPoseGait; an array of numbers
+  and nothing else.
 * CSV: ``image_name`` as in CASIA-B's table of poses, or ``sequence`` and ``frame``; then three
   columns a joint.
 """
@@ -34,6 +37,7 @@ from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
 from gaitbench.readers.people import Poses
+from gaitbench.readers.pickles import pickled_numbers
 from gaitbench.skeleton import COCO17, OPENPOSE18, Skeleton
 
 Json = Any
@@ -72,7 +76,10 @@ SCORES = ("_scores", "_confidence", "_conf")
 WALKER = "\0"
 """Name of the person whose sequence an array or a table holds; no tracker has it."""
 
-FORMATS = "COCO, OpenPose, AlphaPose or MMPose JSON, npz, npy or CSV"
+JOINT_NAMES = "joint_names"
+PICKLES = (".pkl", ".pickle")
+
+FORMATS = "COCO, OpenPose, AlphaPose or MMPose JSON, npz, npy, pkl or CSV"
 
 
 class People(NamedTuple):
@@ -110,6 +117,8 @@ def read_people(path: Path) -> People:
             return _arrays(numpy_content(content))
         if path.name.lower().endswith((".npy", ".npz")):
             raise ValueError("is no numpy file" if content else "is an empty file")
+        if path.name.lower().endswith(PICKLES):
+            return _arrays({"": pickled_numbers(content)})
         content = unpacked(content)
         if path.suffix.lower() == ".json" or content.lstrip()[:1] in (b"{", b"["):
             return _from_json(_parsed(content))
@@ -412,6 +421,10 @@ def numpy_content(content: bytes) -> Any:
 
 def _arrays(arrays: Mapping[str, NDArray[Any]]) -> People:
     """One sequence each; (T, V, 2) with scores beside it is one too."""
+    names = None
+    if JOINT_NAMES in arrays:
+        names = arrays[JOINT_NAMES].ravel().tolist()
+        arrays = {key: array for key, array in arrays.items() if key != JOINT_NAMES}
     walks = {key: array for key, array in arrays.items() if not _is_score(key, arrays)}
     if not walks:
         raise ValueError("holds no array of shape (T, V, 3)")
@@ -425,18 +438,18 @@ def _arrays(arrays: Mapping[str, NDArray[Any]]) -> People:
                 raise ValueError(f"holds {array.dtype} values, expected numbers")
             if array.ndim != 3 or array.shape[2] != 3:
                 raise ValueError(f"has shape {array.shape}, expected (T, V, 3)")
-            cut[key], skeleton = _cut(array, None, "frame", first=0)
+            cut[key], skeleton = _cut(array, names, "frame", first=0)
             skeletons.append(skeleton)
             if skeleton != skeletons[0]:
                 raise ValueError(f"is of {skeleton.name}, the first array of {skeletons[0].name}")
         except ValueError as error:
             raise ValueError(f"array {key!r}: {error}" if key else str(error)) from error
     lengths = list(map(len, cut.values()))
-    names = list(cut)
-    if len(names) == 1 and re.sub("[_0-9]+", "", names[0].lower()) in PLAIN:
-        names = [""]
+    videos = list(cut)
+    if len(videos) == 1 and re.sub("[_0-9]+", "", videos[0].lower()) in PLAIN:
+        videos = [""]
     frame = np.concatenate(list(map(np.arange, lengths)))
-    video = np.repeat(np.array(names, np.object_), lengths)
+    video = np.repeat(np.array(videos, np.object_), lengths)
     poses = np.concatenate(list(cut.values()))
     return _people(video, frame, [WALKER] * len(frame), poses, skeletons[0])
 

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from gaitbench.errors import InputError
 from gaitbench.oumvlp import PERSONS
 from gaitbench.parts import Part, read_in_parts
-from gaitbench.readers.keypoint_files import FORMATS, WALKER, People, place, read_people
+from gaitbench.readers.keypoint_files import (
+    FORMATS,
+    PICKLES,
+    WALKER,
+    People,
+    place,
+    read_people,
+)
 from gaitbench.readers.people import Numbers, choose
 from gaitbench.skeleton import Skeleton, get_skeleton
 from gaitbench.store import StoreWriter, fingerprint
@@ -34,16 +41,18 @@ __all__ = [
     "read_sequence_labels",
 ]
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised by one whenever :func:`read_keypoints` makes another store of the same files."""
 
 LABELS = "labels.csv"
 """File beside the keypoints that says who walks in which sequence."""
 
-ENDINGS = (".json", ".json.gz", ".npz", ".npy", ".csv", ".csv.gz")
+ENDINGS = (".json", ".json.gz", ".npz", ".npy", ".csv", ".csv.gz", *PICKLES)
 FILES, BYTES = 1 << 11, 1 << 24  # files and bytes from which on a part takes no more videos
 AWAY = 25  # frames without anybody after which nobody is followed any more; a second at 25 Hz
 NAMED = re.compile("(?:.*/)?([^/]+)-([A-Za-z]+)-([0-9]{1,3})-([0-9]{3})")
+TREE = re.compile(r"(?:.*/)?([^/]+)/([^/]+)/([^/]+)/\3")  # a file of its folder's name
+CONDITION = re.compile("([A-Za-z]*)-?([0-9]{1,3})")
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +150,8 @@ def read_keypoints(
         person: who is followed where there are no tracks, see :func:`people.choose`.
         skeleton: layout of the poses, see :func:`keypoint_layout`.
         labels: a table for :func:`read_sequence_labels`. Without it, and for sequences that it
-            does not name, a name like ``001-nm-01-090`` tells subject, condition, number and
-            view; any other is its own subject.
+            does not name, a name like ``001-nm-01-090`` or ``001/nm-01/090/090`` tells
+            subject, condition, number and view; any other is its own subject.
         writer: of the store.
         keep: folder for what is read until the store is finished, see
             :func:`parts.read_in_parts`.
@@ -206,19 +215,33 @@ def label_of(name: str, given: Mapping[str, str]) -> Label:
     """The label of a sequence.
 
     Args:
-        name: the sequence's, which tells what is not given if it is like ``001-nm-01-090``.
+        name: the sequence's, which tells what is not given if it is like ``001-nm-01-090``, or like
+            ``001/nm-01/090/090``, as OpenGait and FastPoseGait name their files.
         given: field of the label -> what it is.
 
     Raises:
         ValueError: naming the field, if number or view is no whole number.
     """
     match = NAMED.fullmatch(name)
-    label = Label(match[1], match[2], int(match[3]), int(match[4])) if match else Label(name)
+    if match:
+        label = Label(match[1], match[2], int(match[3]), int(match[4]))
+    elif match := TREE.fullmatch(name):
+        label = _label_of_tree(*match.groups())
+    else:
+        label = Label(name)
     for field in given:
         if field in ("number", "view") and not re.fullmatch("-?[0-9]{1,9}", given[field]):
             raise ValueError(f"{field} is {given[field][:60]!r}, expected a whole number")
     kinds = {field: type(value) for field, value in label._asdict().items()}
     return label._replace(**{field: kinds[field](value) for field, value in given.items()})
+
+
+def _label_of_tree(subject: str, condition: str, view: str) -> Label:
+    """Folders of OpenGait's order; CASIA-B has ``nm-01``, OUMVLP ``00``, others have names."""
+    degrees = int(view) if re.fullmatch("[0-9]{1,3}", view) else 0
+    if match := CONDITION.fullmatch(condition):
+        return Label(subject, match[1] or Label("").condition, int(match[2]), degrees)
+    return Label(subject, condition, 0, degrees)
 
 
 def label_columns(labels: Sequence[Label]) -> dict[str, NDArray[Any]]:

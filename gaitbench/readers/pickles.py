@@ -1,4 +1,4 @@
-"""Arrays of bytes in pickles, as silhouettes are passed on, read without running what they ask for.
+"""Arrays in pickles, as silhouettes and poses are passed on, read without running anything.
 
 A pickle is a program. Here it may name only what numpy wraps an array in, and even these names
 stand for classes of this module, which keep what they are given.
@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import pickletools
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
+
+BYTES = ("u1", "b1")
+NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 
 
 def read_byte_array(path: Path) -> NDArray[np.uint8]:
@@ -30,25 +34,43 @@ def read_byte_array(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
     try:
-        return _unpickled(content)
+        return _unpickled(content, BYTES, "bytes").view(np.uint8)
     except Exception as error:  # a hostile pickle raises anything
-        why = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{path} is no pickled array of bytes that can be read safely ({why}); copy it again "
-            "or write the frames as images"
+            f"{path} is no pickled array of bytes that can be read safely ({_why(error)}); copy it "
+            "again or write the frames as images"
         ) from error
+
+
+def pickled_numbers(content: bytes) -> NDArray[Any]:
+    """The only thing in a pickle: an array of numbers.
+
+    Raises:
+        ValueError: if it holds anything else.
+    """
+    try:
+        return _unpickled(content, NUMBERS, "numbers")
+    except Exception as error:  # a hostile pickle raises anything
+        raise ValueError(
+            f"is no pickled array of numbers that can be read safely ({_why(error)})"
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 class _Type:
     """Stands for the type of an array's values, and for the array's own."""
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "order")
 
     def __init__(self, name: str = "", *arguments: Any) -> None:
         self.name = name
+        self.order = "<"
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        self.order = state[1]  # "<", ">", or "|" where one byte has none
 
 
 class _Array:
@@ -97,8 +119,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         return self.KNOWN[module, name]
 
 
-def _unpickled(content: bytes) -> NDArray[np.uint8]:
-    """The array.
+def _unpickled(content: bytes, kinds: Collection[str], what: str) -> NDArray[Any]:
+    """The array, if its values are of one of these kinds, which are called ``what``.
 
     Raises:
         Exception: of any kind, if it is something else.
@@ -111,11 +133,16 @@ def _unpickled(content: bytes) -> NDArray[np.uint8]:
     if type(found) is not _Array or type(found.state) is not tuple or len(found.state) != 5:
         raise ValueError("it holds no array")
     _, shape, kind, by_columns, values = found.state
-    if type(kind) is not _Type or kind.name not in ("u1", "|u1", "b1", "|b1"):
-        raise ValueError(f"its values are {getattr(kind, 'name', 'objects')}, not bytes")
+    if type(kind) is not _Type or str(kind.name).lstrip("|") not in kinds:
+        raise ValueError(f"its values are {getattr(kind, 'name', 'objects')}, not {what}")
     if type(shape) is not tuple or {type(side) for side in shape} - {int}:
         raise ValueError("its shape is none")
-    if type(values) is not bytes or min(shape, default=0) < 0 or len(values) != math.prod(shape):
+    if kind.order not in ("<", ">", "|"):
+        raise ValueError("the order of its bytes is unknown")
+    # stored as it was in memory; of single bytes an order means nothing
+    dtype = np.dtype(kind.name).newbyteorder(">" if kind.order == ">" else "<")
+    size = math.prod(shape) * dtype.itemsize
+    if type(values) is not bytes or min(shape, default=0) < 0 or len(values) != size:
         raise ValueError("its shape does not fit its bytes")
-    array = np.frombuffer(values, np.uint8).reshape(shape, order="F" if by_columns else "C")
-    return np.ascontiguousarray(array)
+    array = np.frombuffer(values, dtype).reshape(shape, order="F" if by_columns else "C")
+    return np.ascontiguousarray(array, dtype.newbyteorder("="))

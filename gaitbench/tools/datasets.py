@@ -66,6 +66,7 @@ DATASETS = {
         "00001-nm-00-090",
         {"keypoints": oumvlp.KEYPOINTS, "person": oumvlp.PERSONS},
     ),
+    "own": Dataset("OwnSequences", None, "Ada-walk-1-0", {"person": oumvlp.PERSONS}),
     "own3d": Dataset("OwnSkeletons", None, "001-walk-1-0", OWN3D),
     "silhouettes": Dataset("Silhouettes", None, "001-nm-01-090", {}),
     "tum-gaid": Dataset("TumGaid", "synthesize_tum_gaid", "001-n-1-90", VIDEOS),

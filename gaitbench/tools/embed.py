@@ -18,7 +18,7 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument(
         "source",
         type=Path,
-        help="a file or folder of keypoints: COCO, OpenPose, AlphaPose, MMPose, npz, npy, CSV",
+        help="a file or folder of keypoints: COCO, OpenPose, AlphaPose, MMPose, npz, npy, pkl, CSV",
     )
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("--ckpt_path", type=Path, help="the trained network")
@@ -71,6 +71,7 @@ def main(args: Sequence[str]) -> None:
         "data.sequence_labels": given.labels,
         "data.frames": given.frames or frames,
         "data.crop": crop,
+        "data.predict": "all",
         "predictions.dir": given.out,
         "trainer.default_root_dir": given.out,
         "trainer.logger": "false",

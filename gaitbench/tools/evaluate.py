@@ -13,7 +13,12 @@ def main(args: Sequence[str]) -> None:
         "evaluate", "Judge the embeddings and attributes that `predict` wrote, without a model."
     )
     parser.add_argument("directory", type=Path, help="a run's folder, or its predictions folder")
-    parser.add_argument("--protocol", action="append", required=True, help="id; may be repeated")
+    parser.add_argument(
+        "--protocol",
+        action="append",
+        required=True,
+        help="id, or a YAML file of one of your own; may be repeated",
+    )
     parser.add_argument("--distance", choices=["euclidean", "l1", "cosine"])
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples over subjects")
@@ -26,9 +31,12 @@ def main(args: Sequence[str]) -> None:
         read_predictions,
     )
     from gaitbench.datamodules import DATASETS
+    from gaitbench.protocols import read_protocol
     from gaitbench.runs import write_judged
 
     known = {name: protocol for data in DATASETS for name, protocol in data.protocols.items()}
+    files = {name for name in given.protocol if name.endswith((".yaml", ".yml"))}
+    known |= {name: read_protocol(Path(name)) for name in files}
     chosen = chosen_protocols(known, given.protocol)
     embeddings, sequences = read_predictions(given.directory)
     evaluations = judge(

@@ -40,7 +40,7 @@ def test_everybody_is_embedded_and_nobody_trains(source: Path) -> None:
     (batch,) = data.predict_dataloader()
     assert batch.row.tolist() == [0, 1, 2]
     assert batch.frames.shape == (3, 8, 18, 3)
-    assert not data.protocols
+    assert not data.default_protocols
 
 
 def test_poses_are_converted_and_filled(source: Path) -> None:
@@ -87,3 +87,35 @@ def test_a_mistake_is_told_before_anything_is_made(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((3, 17, 3)))
     with pytest.raises(InputError, match="is no table of sequences"):
         OwnSequences(str(tmp_path / "a.npy"), sequence_labels=str(tmp_path / "none.csv"))
+
+
+def test_people_of_the_split_train_train(source: Path) -> None:
+    lines = "walks/a,Ada,train\nwalks/b,Bo,gallery\nwalks/c,Bo,probe\n"
+    (source / "labels.csv").write_text(f"sequence,subject,split\n{lines}")
+    data = opened(source)
+    assert (data.split.train, data.split.test) == (("Ada",), ("Bo",))
+    assert data.default_protocols == ("own.probe",)
+    assert data.rows["train"].tolist() == [0]
+    assert data.rows["test"].tolist() == [1, 2]
+    (source / "labels.csv").write_text("sequence,subject,split\nwalks/a,Bo,train\n" + lines[16:])
+    with pytest.raises(InputError, match="labels Bo with the split train in some sequences alone"):
+        opened(source).split  # noqa: B018
+    (source / "labels.csv").unlink()
+    with pytest.raises(InputError, match=r"nobody to train on.*give a labels.csv beside it"):
+        opened(source).train_dataloader()
+
+
+def test_the_report_tells_what_looks_wrong(source: Path) -> None:
+    poses = np.full((9, 17, 3), 0.5)
+    poses[:, 0, 1] = 0.9
+    (source / "walks.npz").unlink()
+    np.savez(source / "w.npz", a=poses, b=poses + np.arange(9)[:, None, None] * (0.01, 0.01, 0))
+    (source / "labels.csv").write_text("sequence,subject\nw/a,Ada\nw/b,Ada\nw/z,Bo\n")
+    text = opened(source).report().to_text()
+    assert "Labels without a sequence: w/z." in text
+    assert "one subject, condition, number and view: w/a and 1 more;" in text
+    assert "Poses that never move: w/a." in text
+    assert "are no pixels" in text
+    assert "Heads are below ankles" in text
+    assert "have the same confidence, 0.5:" in text
+    assert "| sequences by subject | Ada 2 |" in text

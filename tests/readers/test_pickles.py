@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gaitbench.errors import InputError
-from gaitbench.readers.pickles import read_byte_array
+from gaitbench.readers.pickles import pickled_numbers, read_byte_array
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
 
@@ -49,3 +49,20 @@ def test_anything_else_is_refused_and_nothing_runs(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=why):
             read_byte_array(path)
     assert [file.name for file in tmp_path.iterdir()] == ["090.pkl"]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", ["<f8", ">f4", "<f2", ">i2", "u1"])
+def test_numbers_of_every_kind_and_order(protocol, kind):
+    poses = np.asfortranarray(FRAMES.astype(kind))
+    found = pickled_numbers(pickle.dumps(poses, protocol))
+    assert found.dtype == np.dtype(kind).newbyteorder("=")
+    np.testing.assert_array_equal(found, poses)
+
+
+@pytest.mark.parametrize("content", [Hostile(), [1.0], np.array([None]), FRAMES.astype("c8")])
+def test_what_is_no_array_of_numbers_is_refused(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="is no pickled array of numbers"):
+        pickled_numbers(pickle.dumps(content))
+    assert not [*tmp_path.iterdir()]
