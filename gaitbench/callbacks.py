@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
+from gaitbench.arrays import mapped_array
 from gaitbench.draw import attribute_chart, save_figure, view_heat_map
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES, written_whole
@@ -634,11 +635,10 @@ def read_predictions(directory: Path) -> tuple[NDArray[np.float32], pd.DataFrame
                 f"{folder / name} does not exist; give a folder that `predict` has written"
             )
     try:
-        with (folder / EMBEDDINGS).open("rb") as file:
-            embeddings = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        embeddings = np.array(mapped_array(folder / EMBEDDINGS))
+    except (ValueError, OSError) as error:
         raise InputError(
-            f"{folder / EMBEDDINGS} is no plain numpy array ({error}); predict again"
+            f"{folder / EMBEDDINGS} is no plain numpy array: it {error}; predict again"
         ) from error
     table = _read_table(folder / SEQUENCES)
     for column in ("number", "view"):

@@ -35,6 +35,7 @@ from gaitbench.errors import InputError
 from gaitbench.exported import OnnxNetwork
 from gaitbench.files import written_whole
 from gaitbench.model_card import ModelCard
+from gaitbench.processes import lost_process
 
 # told to developers of a LightningModule, of no use to somebody who runs one
 QUIET = (
@@ -431,7 +432,15 @@ def main(
     Raises:
         InputError: on a mistake of the user.
     """
-    command_line(GaitCLI, sys.argv[1:] if args is None else list(args), datamodule)
+    try:
+        command_line(GaitCLI, sys.argv[1:] if args is None else list(args), datamodule)
+    except RuntimeError as error:
+        if told := lost_process(error):
+            raise InputError(
+                f"another process of this run has ended or does not answer ({told}); what it says "
+                "stands above or in its log; `gaitbench fit --resume` goes on"
+            ) from error
+        raise
 
 
 def command_line(

@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import gaitbench
+from gaitbench.arrays import plain_arrays
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.protocols import Distance
@@ -232,18 +232,13 @@ def read_gallery(path: Path) -> Gallery:
     if not path.is_file():
         raise InputError(f"{path} does not exist; make it with `gaitbench identify build`")
     try:
-        with path.open("rb") as plain, np.load(plain, allow_pickle=False) as file:
-            arrays = dict(file)
+        with path.open("rb") as file:
+            arrays = plain_arrays(file)
         header = json.loads(str(arrays.pop("header")))
         return _gallery(header, arrays)
     except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
+        *(ValueError, TypeError, LookupError, AttributeError, OverflowError),
+        *(OSError, RecursionError),
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -274,7 +269,10 @@ def _gallery(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Gallery
     threshold, cells = None, None
     if header["threshold"]:
         said = header["threshold"]
-        threshold = Threshold(**{**said, "people": tuple(said["people"])})
+        threshold = Threshold(**{**said, "people": tuple(map(str, said["people"]))})
+        for name in ("value", "fpir", "accepted", "searches"):
+            if type(said[name]) not in (int, float) or not math.isfinite(said[name]):
+                raise ValueError(f"the threshold's {name} is no number")
     if header["visited"]:
         centres, cell = arrays["centres"], arrays["cell"]
         if centres.shape[1:] != shape[1:] or cell.shape != shape[:1]:

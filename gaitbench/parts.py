@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import logging
 import shutil
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitbench.arrays import plain_arrays
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.store import Frames, StoreWriter
@@ -142,13 +141,13 @@ def _keep(read: Callable[[Work], Part], item: tuple[Path, Work]) -> None:
 def _load(place: Path) -> Part | None:
     """A kept part, or None if it is damaged."""
     try:
-        with place.open("rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = dict(members)
+        with place.open("rb") as file:
+            arrays = plain_arrays(file)
         named = {name: arrays.pop(name) for name in [*arrays] if name.split()[0] == FRAMES}
         several = {name.split()[1]: array for name, array in named.items() if name != FRAMES}
         part = Part(several or named[FRAMES], arrays)
         return part if _is_whole(part) else None
-    except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile, zlib.error):
+    except (OSError, AttributeError, LookupError, TypeError, ValueError):
         return None
 
 

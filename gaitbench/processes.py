@@ -11,6 +11,7 @@ gradient, 1/N of the sum of N dL/dw of every share, which is that of one process
 batch. A weight within the loss, and one in a penalty, has dL/dw in every process, whose mean it is.
 """
 
+import re
 from typing import Any, TypeVar
 
 import torch
@@ -22,12 +23,24 @@ from gaitbench.batch import Share
 
 Value = TypeVar("Value")
 
+LOST = re.compile(
+    r"(Connection (closed|reset) by peer( \[[^]]*\](:[0-9]+)?)?|Timed out waiting [^.]*|"
+    r"Broken pipe|(remote process exited|Watchdog caught collective operation timeout)[^.]*)"
+)
+"""How gloo and NCCL complain where another process has ended or hangs."""
+
 
 def process_rank() -> tuple[int, int]:
     """Number of this process and how many there are."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def lost_process(error: RuntimeError) -> str:
+    """What a collective operation says of a process that is no more; empty if it is about else."""
+    found = LOST.search(str(error)) if process_rank()[1] > 1 else None
+    return found[0].strip() if found else ""
 
 
 class _AllGather(torch.autograd.Function):

@@ -141,7 +141,7 @@ class Recovery(Checkpoint):
         keep: how many of the newest are kept, so that one is left should the newest be damaged.
     """
 
-    def __init__(self, every_minutes: float = 10, keep: int = 2) -> None:
+    def __init__(self, every_minutes: float = 10.0, keep: int = 2) -> None:
         if every_minutes < 0:
             raise InputError(f"recovery.every_minutes is {every_minutes}; give 0 or more")
         if keep < 1:

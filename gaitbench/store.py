@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitbench.arrays import mapped_array
 from gaitbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -120,14 +121,17 @@ class SequenceStore:
                 str(name): ((num_frames, *kind["frame_shape"]), np.dtype(kind["dtype"]))
                 for name, kind in written.get("arrays", {FRAMES: written}).items()
             }
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise _damaged(path, f"{INFO_FILE} lacks or misstates {error}") from error
+        if not kinds or not all(name.isidentifier() for name in kinds):
+            raise _damaged(path, f"{INFO_FILE} names arrays that cannot be")
         arrays = {name: _map_frames(path, name, *kind) for name, kind in kinds.items()}
         sequences = _read_table(path, written.get("table_crc32"))
         if len(sequences) != num_sequences:
             raise _damaged(path, f"{TABLE_FILE} has {len(sequences)} rows, not {num_sequences}")
-        if not {"start", "length"} <= set(sequences.columns):
-            raise _damaged(path, f"{TABLE_FILE} lacks the column start or length")
+        for column in ("start", "length"):
+            if column not in sequences or sequences[column].dtype.kind != "i":
+                raise _damaged(path, f"{TABLE_FILE} has no whole numbers as {column}")
         if _reaches_outside(sequences, num_frames):
             raise _damaged(path, f"{TABLE_FILE} names frames that are not there")
         return cls(path, arrays, sequences, info, fingerprint)
@@ -534,7 +538,7 @@ def _read_info(path: Path) -> dict[str, Any]:
         written = json.loads((path / INFO_FILE).read_bytes())
     except OSError as error:
         raise _damaged(path, f"{INFO_FILE} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{INFO_FILE} is not JSON") from error
     if not isinstance(written, dict) or written.get("format") != "gaitbench store":
         raise _damaged(path, f"{INFO_FILE} was written by another program")
@@ -558,10 +562,10 @@ def _map_frames(
 ) -> NDArray[Any]:
     file = _file_of(array)
     try:
-        frames = np.load(path / file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        frames = mapped_array(path / file)
+    except (OSError, ValueError) as error:
         raise _damaged(path, f"{file} is missing or truncated") from error
-    if not isinstance(frames, np.memmap) or frames.shape != shape or frames.dtype != dtype:
+    if frames.shape != shape or frames.dtype != dtype:
         raise _damaged(path, f"{file} does not hold {dtype} frames of shape {shape}")
     return frames.view(np.ndarray)
 
@@ -575,15 +579,18 @@ def _read_table(path: Path, crc32: int | None) -> pd.DataFrame:
         if crc32 is not None and zlib.crc32(content) != crc32:
             raise _damaged(path, f"the checksum of {TABLE_FILE} is wrong")
         table = pa.ipc.open_file(pa.BufferReader(content)).read_all()
+        table.validate(full=True)  # places in buffers are taken on trust otherwise
         sequences: pd.DataFrame = table.to_pandas(split_blocks=True)
-    except (OSError, pa.ArrowException) as error:
+    except InputError:
+        raise
+    except Exception as error:  # what pandas keeps beside the columns may be anything, too
         raise _damaged(path, f"{TABLE_FILE} is missing or truncated") from error
     return sequences
 
 
 def _reaches_outside(sequences: pd.DataFrame, num_frames: int) -> bool:
     start, length = sequences["start"].to_numpy(), sequences["length"].to_numpy()
-    return bool(((start < 0) | (length < 0) | (start + length > num_frames)).any())
+    return bool(((start < 0) | (length < 0) | (length > num_frames - start)).any())
 
 
 def _damaged(path: Path, fault: str) -> InputError:

@@ -2,8 +2,13 @@
 
 import errno
 import json
+import re
 import resource
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +24,7 @@ import gaitbench.protocols.results
 import gaitbench.store
 from gaitbench import callbacks, recovery
 from gaitbench.checkpoints import read_checkpoint
+from gaitbench.datamodules import CasiaB
 from gaitbench.errors import InputError
 from gaitbench.methods import GaitMethod
 from gaitbench.report import DataReport
@@ -54,11 +60,13 @@ WRITES: dict[str, tuple[Any, str, str]] = {
 """Where, and by which command, what is written."""
 
 
-@pytest.mark.parametrize("room", [0, 100])
+ROOMS = (0, 100)
+"""Bytes left on the disk: for nothing at all, and for a beginning."""
+
+
 @pytest.mark.parametrize("write", WRITES)
 def test_a_full_disk(
     write: str,
-    room: int,
     walkers: Path,
     checkpoint: Path,
     tmp_path: Path,
@@ -69,7 +77,9 @@ def test_a_full_disk(
     original = getattr(owner, name)
 
     def on_full_disk(*args: Any, **settings: Any) -> Any:
-        with full_disk(room):
+        with full_disk(ROOMS[0]), pytest.raises((InputError, OSError), match="File too large"):
+            original(*args, **settings)
+        with full_disk(ROOMS[1]):
             return original(*args, **settings)
 
     monkeypatch.setattr(owner, name, on_full_disk)
@@ -82,10 +92,11 @@ def test_a_full_disk(
     assert "File too large" in message
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert not [path for path in left if path.name.startswith(".")]
-    assert not [path for path in left if path.stat().st_size == room]
+    assert not [path for path in left if path.stat().st_size in ROOMS]
     assert not [path for path in left if write == "checkpoint" and path.suffix == ".ckpt"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_under_tensorboard(
     bench: Bench, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +107,9 @@ def test_a_full_disk_under_tensorboard(
 
     monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
     message = refused(bench.words("fit", "--trainer.log_every_n_steps=1"))
+    for thread in threading.enumerate():
+        if "AsyncWriter" in type(thread).__name__:
+            thread.join()
     assert "No space left on device" in message
 
 
@@ -132,6 +146,25 @@ def test_a_store_that_is_removed_while_it_is_read(
     assert not (tmp_path / "cache").exists()
     one, other = read_checkpoint(whole)["state_dict"], read_checkpoint(again)["state_dict"]
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [(signal.SIGKILL, "(Connection "), (signal.SIGSTOP, "(Timed out waiting 3000ms")],
+)
+def test_a_process_that_is_lost(which: int, told: str, bench: Bench) -> None:
+    """The others end at once where it died, within their time-out where it hangs."""
+    strategy = ["class_path=DDPStrategy", "init_args.timeout=0:00:03"]
+    more = [*(f"--trainer.strategy.{word}" for word in strategy), "--trainer.devices=2"]
+    command = [sys.executable, "-m", "tests.lost_process", str(int(which))]
+    group = [*command, *bench.words("fit", *more)]
+    ended = subprocess.run(group, capture_output=True, text=True, timeout=200, check=True)
+    complaint = "gaitbench: error: another process of this run has ended or does not answer "
+    assert complaint + told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    status, seconds = re.findall(r"ended with (\S+) after (\S+) s", ended.stdout)[0]
+    assert status == "2"
+    assert float(seconds) < 60
 
 
 # --------------------------------------------------------------- files that are not what they were
@@ -172,11 +205,18 @@ def test_a_truncated_checkpoint_is_named(
     assert str(path) in refused(bench.words("test", f"--ckpt_path={path}"))
 
 
+def store_in(cache: Path, walkers: Path) -> Path:
+    """The store of the walkers, built if it is not there."""
+    data = CasiaB(path=walkers, cache=cache)
+    data.prepare_data()
+    data.setup("fit")
+    return data.store.path
+
+
 @pytest.fixture
-def built(bench: Bench, cache: Path, tmp_path: Path) -> Path:
+def built(walkers: Path, cache: Path, tmp_path: Path) -> Path:
     """A store of one's own."""
-    bench("fit", "--trainer.max_epochs=1")
-    store = next(path.parent for path in cache.rglob("store.json"))
+    store = store_in(cache, walkers)
     return Path(shutil.copytree(store, tmp_path / "own" / store.name))
 
 
@@ -186,12 +226,12 @@ def test_a_truncated_store_is_built_again(
     file: str,
     share: float,
     built: Path,
-    bench: Bench,
+    walkers: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     content = (built / file).read_bytes()
     (built / file).write_bytes(content[: int(share * len(content))])
-    assert bench.status("fit", f"--data.cache={built.parent}", "--trainer.max_epochs=1") == 0
+    store_in(built.parent, walkers)
     assert any(f"the store {built} cannot be used" in text for text in caplog.messages)
     assert (built / file).read_bytes() == content
 

@@ -114,3 +114,23 @@ def test_damage_is_told_in_a_sentence(tmp_path: Path) -> None:
 def test_probes_of_another_network_are_refused() -> None:
     with pytest.raises(InputError, match="have 12 values, the probes' 5"):
         crowd(2, 2).search(np.zeros((1, 5), np.float32), 1)
+
+
+@pytest.mark.parametrize("said", [{"value": "x"}, {"value": float("nan")}, {"people": 3}])
+def test_a_threshold_that_is_none(said: dict[str, object], tmp_path: Path) -> None:
+    write_gallery(
+        replace(crowd(2, 2), threshold=Threshold(0.5, 0.01, 1, 100, ("x",))), tmp_path / "a.npz"
+    )
+    with np.load(tmp_path / "a.npz") as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays["header"]))
+    header["threshold"] |= said
+    np.savez(tmp_path / "b.npz", **arrays | {"header": np.array(json.dumps(header))})
+    with pytest.raises(InputError, match="is no gallery, or a damaged one"):
+        read_gallery(tmp_path / "b.npz")
+
+
+def test_a_header_without_end(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", header=np.array("[" * 100_000))
+    with pytest.raises(InputError, match="is no gallery, or a damaged one"):
+        read_gallery(tmp_path / "a.npz")

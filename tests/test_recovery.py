@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.no_sync import CASES, batch_of, step_of
 from gaitbench import recovery
 from gaitbench.__main__ import run
 from gaitbench.batch import GaitBatch
@@ -293,7 +294,7 @@ def test_a_loader_goes_on_where_it_was(workers: int) -> None:
         )
 
     def shown(batches: Any) -> list[Any]:
-        return [(list(rows), seed) for rows, seed in batches]
+        return [(list(rows), seed) for rows, seed, _ in batches]
 
     plain = loader()
     epochs = []
@@ -351,9 +352,34 @@ def test_checkpoints_of_a_run_are_found(
     assert newest_checkpoint(tmp_path) == places[0]
     content = read_checkpoint(places[0])
     del content["optimizer_states"]  # weights alone, from which nothing goes on
+    places[0].unlink()  # what was read is still mapped from it
     torch.save({**content}, places[0])
     assert newest_checkpoint(tmp_path) == places[1]
     assert capsys.readouterr().out == ""
+
+
+# ------------------------------------------------------------------------------- the same run twice
+
+
+@pytest.mark.parametrize("method", [name for name in CASES if " with " not in name])
+def test_two_runs_give_the_same_weights(method: str) -> None:
+    """In torch's deterministic mode, which refuses what would not."""
+    make, (frames, *frame) = CASES[method]
+    fewer = 4 if method.startswith("GaitGraph") or method == "GaitSet" else frames
+    batch = batch_of((fewer, *frame), torch.device("cpu"))
+    states = []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            torch.manual_seed(0)
+            network = make().train()
+            step = step_of(network, batch)
+            step()
+            step()
+            states.append(network.state_dict())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 # -------------------------------------------------------------------------- losses that are no more

@@ -8,9 +8,11 @@ import pickle
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from gaitbench import store as module
@@ -500,3 +502,55 @@ def test_fingerprint(tmp_path):
     assert len(seen) == 7
     with pytest.raises(InputError, match=r"gone\.csv cannot be read"):
         fingerprint([tmp_path / "gone.csv"])
+
+
+NAMED = {"frame_shape": [17, 3], "dtype": "<f4"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arrays": {"../outside": NAMED}},
+        {"arrays": {}},
+        {"arrays": {"/frames": NAMED}},
+        {"num_frames": 1e999},
+        {"dtype": "(" * 50},
+        {"frame_shape": [[1]]},
+        {"settings": None, "dtype": [1]},
+    ],
+)
+def test_descriptions_of_strangers(change: dict[str, Any], tmp_path: Path) -> None:
+    store = _small(tmp_path)
+    told = json.loads((store / "store.json").read_text())
+    (store / "store.json").write_text(json.dumps(told | change))
+    with pytest.raises(InputError, match="cannot be used"):
+        SequenceStore.open(store)
+
+
+def test_a_description_without_end(tmp_path: Path) -> None:
+    store = _small(tmp_path)
+    (store / "store.json").write_bytes(b"[" * 100_000)
+    with pytest.raises(InputError, match="is not JSON"):
+        SequenceStore.open(store)
+
+
+def test_a_table_whose_sum_is_beyond_all_numbers(tmp_path: Path) -> None:
+    """2^62 and as many more would be less than nothing."""
+    store = _small(tmp_path)
+    table = pd.DataFrame({"start": [1 << 62], "length": [1 << 62]})
+    with pa.ipc.new_file(store / "sequences.arrow", pa.Schema.from_pandas(table)) as file:
+        file.write_table(pa.Table.from_pandas(table))
+    told = json.loads((store / "store.json").read_text()) | {"num_sequences": 1}
+    del told["table_crc32"]
+    (store / "store.json").write_text(json.dumps(told))
+    with pytest.raises(InputError, match="names frames that are not there"):
+        SequenceStore.open(store)
+
+
+def _small(folder: Path) -> Path:
+    def build(writer: StoreWriter) -> None:
+        writer.append(np.ones((3, 17, 3), np.float32))
+        writer.finish(pd.DataFrame({"start": [0], "length": [3], "subject": ["a"]}))
+
+    info = StoreInfo("x", "pose", "coco17", "pixels")
+    return cached_store(folder, "x", "0" * 64, build, info).path

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gaitbench.arrays import mapped_array
 from gaitbench.batch import BatchRequest, GaitBatch, Rows
 from gaitbench.datamodules.base import GaitDataModule, SequenceWindows
 from gaitbench.errors import InputError
@@ -356,7 +357,7 @@ class ImageDataModule(GaitDataModule):
         """What a teacher has predicted, and which of it is of each row; 0 where none is needed."""
         folder = predictions_in(path)
         try:
-            values = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
+            values = mapped_array(folder / EMBEDDINGS)
             told = pd.read_csv(
                 folder / SEQUENCES, dtype={"subject": str, "condition": str}, na_filter=False
             )

@@ -320,6 +320,8 @@ def _read(name: str, roots: tuple[str, ...]) -> Poses:
     Raises:
         ValueError: saying what is wrong, as the rest of a sentence that begins with the file.
     """
+    if ".." in name.split("/"):
+        raise ValueError("leaves the dataset's folder by ..")
     found = _find(name, roots)
     if found is None:
         raise ValueError(f"is not there, neither below {' nor below '.join(roots)}")
@@ -335,7 +337,7 @@ def _read(name: str, roots: tuple[str, ...]) -> Poses:
         size = 12 + int.from_bytes(content[8:12], "little")
     try:
         shape, fortran, dtype = _header(content[:size])
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # numpy reads it as a program's text, and raises anything
         raise ValueError("has a damaged .npy header") from error
     if dtype.hasobject:
         raise ValueError("holds pickled objects, which are not opened, expected numbers")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gaitbench.arrays import mapped_array
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES
 
@@ -131,15 +132,15 @@ def refuse_not_finite(values: Encodings, path: Path) -> None:
 
 def _mapped(path: Path) -> Encodings:
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = mapped_array(path)
     except FileNotFoundError as error:
         raise InputError(
             f"{path} does not exist; give as data.path a folder that `predict` with SGELA has "
             "written"
         ) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no plain numpy array ({error}); predict again") from error
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or not values.size:
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no plain numpy array: it {error}; predict again") from error
+    if values.dtype != np.float32 or not values.size:
         raise InputError(f"{path} holds no float32 numbers; predict again")
     return values
 

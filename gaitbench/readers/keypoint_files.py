@@ -29,12 +29,12 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from gaitbench.arrays import plain_arrays
 from gaitbench.errors import InputError
 from gaitbench.readers.people import Poses
 from gaitbench.readers.pickles import pickled_numbers
@@ -408,15 +408,9 @@ def numpy_content(content: bytes) -> Any:
     """The array of an .npy, or all arrays of an .npz by name.
 
     Raises:
-        ValueError: if it is damaged, or would have to be unpickled.
+        ValueError: see :func:`gaitbench.arrays.plain_arrays`.
     """
-    try:
-        read = np.load(io.BytesIO(content), allow_pickle=False)
-        return dict(read) if isinstance(read, np.lib.npyio.NpzFile) else read
-    except (EOFError, LookupError, TypeError, ValueError, BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise ValueError("holds pickled objects, which are not opened") from error
-        raise ValueError("is a truncated or damaged numpy file") from error
+    return plain_arrays(io.BytesIO(content))
 
 
 def _arrays(arrays: Mapping[str, NDArray[Any]]) -> People:

@@ -68,7 +68,8 @@ def read_labels(path: Path) -> pd.DataFrame:
             f"data.labels {path} has no {lacking} (its columns are {', '.join(columns)}); give it "
             "a column subject and one for each attribute"
         )
-    values = read[attributes].apply(pd.to_numeric, errors="coerce").astype(np.float32)
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused
+        values = read[attributes].apply(pd.to_numeric, errors="coerce").astype(np.float32)
     wrong = ~((values >= 0) & (values <= 1)).to_numpy()
     if wrong.any():
         row, column = np.argwhere(wrong)[0]

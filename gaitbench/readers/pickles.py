@@ -87,16 +87,11 @@ class _Array:
 
 def _of_buffer(content: Any, kind: Any, shape: Any, order: Any) -> _Array:
     """How the fifth protocol wraps an array."""
+    if type(content) not in (bytes, bytearray):  # of a number as many zeros would be made
+        raise pickle.UnpicklingError("its buffer is none")
     array = _Array()
     array.state = (1, shape, kind, order == "F", bytes(content))
     return array
-
-
-def _encoded(text: str, encoding: str) -> bytes:
-    """How the oldest protocols write bytes."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError("its bytes are written in an unknown way")
-    return text.encode("latin1")
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -109,11 +104,23 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy._core.numeric", "_frombuffer"): _of_buffer,
         ("numpy", "ndarray"): _Type,
         ("numpy", "dtype"): _Type,
-        ("_codecs", "encode"): _encoded,
     }
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content))
+        self.left = len(content)
+
+    def encoded(self, text: str, encoding: str) -> bytes:
+        """How the oldest protocols write bytes; the same text again and again is refused."""
+        self.left -= len(text)
+        if encoding != "latin1" or self.left < 0:
+            raise pickle.UnpicklingError("its bytes are written in an unknown way")
+        return text.encode("latin1")
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in of a known name."""
+        if (module, name) == ("_codecs", "encode"):
+            return self.encoded
         if (module, name) not in self.KNOWN:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}"[:80])
         return self.KNOWN[module, name]
@@ -129,13 +136,15 @@ def _unpickled(content: bytes, kinds: Collection[str], what: str) -> NDArray[Any
         # a memo of which a far place is named would be allocated up to there
         if code.name in ("PUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= len(content):
             raise ValueError("its memo is larger than the file")
-    found = _ArrayUnpickler(io.BytesIO(content)).load()
+    found = _ArrayUnpickler(content).load()
     if type(found) is not _Array or type(found.state) is not tuple or len(found.state) != 5:
         raise ValueError("it holds no array")
     _, shape, kind, by_columns, values = found.state
-    if type(kind) is not _Type or str(kind.name).lstrip("|") not in kinds:
-        raise ValueError(f"its values are {getattr(kind, 'name', 'objects')}, not {what}")
-    if type(shape) is not tuple or {type(side) for side in shape} - {int}:
+    if type(kind) is not _Type or type(kind.name) is not str:
+        raise ValueError(f"its values are objects, not {what}")
+    if kind.name.lstrip("|") not in kinds:
+        raise ValueError(f"its values are {kind.name}, not {what}")
+    if type(shape) is not tuple or len(shape) > 8 or {type(side) for side in shape} - {int}:
         raise ValueError("its shape is none")
     if kind.order not in ("<", ">", "|"):
         raise ValueError("the order of its bytes is unknown")

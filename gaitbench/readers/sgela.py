@@ -25,6 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaitbench.arrays import plain_arrays
 from gaitbench.errors import InputError
 from gaitbench.kinect import IAS_LAB, KGBD_ORDER, KS20_VIEWS, KinectSet
 from gaitbench.parts import Part, read_in_parts
@@ -275,6 +276,10 @@ def _unpickled(content: bytes) -> dict[int | str, list[int]]:
             raise ValueError("a window is no whole number")
         if windows and not 0 <= min(windows) <= max(windows) < 1 << 62:
             raise ValueError("a window's number is out of all range")
+        if type(label) is int and not 0 <= label < 1 << 62:
+            raise ValueError("a person's number is out of all range")
+    if sum(map(len, found.values())) > len(pickled):  # the same list again and again
+        raise ValueError("it names more windows than it has bytes")
     return found
 
 
@@ -375,9 +380,12 @@ def _persons(files: WindowFiles, count: int) -> tuple[Numbers, list[str]]:
 def _axis(path: Path, size: int, joints: int) -> NDArray[np.float32]:
     """Windows (N, size, joints) of one axis."""
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no .npy file of numbers ({error}); copy it again") from error
+        with path.open("rb") as file:
+            values = plain_arrays(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no .npy file of numbers: it {error}; copy it again") from error
+    if isinstance(values, dict):
+        raise InputError(f"{path} is an .npz file, expected an .npy file; copy it again")
     window = size * joints
     if values.dtype.kind not in "fiu" or not values.size or values.size % window:
         raise InputError(

@@ -328,7 +328,7 @@ def _kept(poses: NDArray[Any], names: Sequence[str] | None) -> tuple[Poses, Skel
     if poses.ndim != 3 or poses.shape[2] != 3:
         raise ValueError(f"has shape {poses.shape}, expected (T, V, 3)")
     skeleton, picked = _layout(poses.shape[1], names)
-    with np.errstate(over="ignore"):  # becomes infinite, and does not count
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite, and does not count
         return np.ascontiguousarray(poses[:, picked], np.float32), skeleton
 
 

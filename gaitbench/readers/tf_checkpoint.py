@@ -41,7 +41,10 @@ def read_tf_checkpoint(path: Path | str) -> dict[str, NDArray[Any]]:
         return dict(_variables(index))
     except InputError:
         raise
-    except (ValueError, IndexError, KeyError, OverflowError, struct.error) as error:
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError),
+        struct.error,
+    ) as error:
         raise InputError(
             f"{index} is no index of a TensorFlow checkpoint, or damaged ({error}); copy it again"
         ) from error
@@ -84,6 +87,7 @@ def _variables(index: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     footer = _Reader(content[-FOOTER:])
     footer.handle()  # of the table's own notes, of which there are none
     shards: list[bytes] = []
+    left = 0
     for _, handle in _entries(_block(content, *footer.handle())):
         for name, value in _entries(_block(content, *_Reader(handle).handle())):
             message = _fields(value)
@@ -91,8 +95,13 @@ def _variables(index: Path) -> Iterator[tuple[str, NDArray[Any]]]:
                 if message.get(2):
                     raise InputError(f"{index} is of a big-endian machine; write it again")
                 shards = _shards(index, message.get(1, 1))
+                left = sum(map(len, shards))
             else:
-                yield name.decode(), _variable(index, name.decode(), message, shards)
+                variable = _variable(index, name.decode(), message, shards)
+                left -= variable.nbytes
+                if left < 0:
+                    raise ValueError("its variables overlap")
+                yield name.decode(), variable
 
 
 def _shards(index: Path, count: int) -> list[bytes]:

@@ -166,6 +166,8 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
     Raises:
         InputError: if the file is one of another method, or weights are missing or of other shapes.
     """
+    import torch
+
     from gaitbench import methods
 
     kind, programs = IMPORTS[name]
@@ -178,8 +180,8 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
     settings = {"skeleton": published.skeleton.name} | published.settings
     if published.input_form:
         settings["streams"] = _streams(published.input_form, kind, source)
-    method = getattr(methods, kind)(**settings)
-    network = method.backbone.state_dict()
+    with torch.device("meta"):  # sizes are the file's word, and memory is not given on it
+        network = getattr(methods, kind)(**settings).backbone.state_dict()
     faults = [f"lacks {key}" for key in network if key not in published.weights]
     faults += [
         f"has {key} of shape {tuple(value.shape)} in place of {tuple(network[key].shape)}"
@@ -191,6 +193,7 @@ def _method_of(published: "Published", name: str, source: Path) -> "tuple[GaitMe
             f"{source} is no whole {published.settings.get('backbone', kind)}: it {faults[0]}, and "
             f"{len(faults) - 1} more; download it again from where it was published"
         )
+    method: Any = getattr(methods, kind)(**settings)
     method.backbone.load_state_dict({key: published.weights[key] for key in network})
     return method, published.unmatched + [key for key in published.weights if key not in network]
 

@@ -26,6 +26,8 @@ class VideoFault(InputError):
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png")
 """Endings of the images that make up a video in a folder."""
+FORMATS = ("BMP", "JPEG", "PNG")
+"""What they are; for some other formats, whatever their names, Pillow runs programs."""
 
 
 class Video:
@@ -69,10 +71,10 @@ class Video:
         size: tuple[int, ...] = ()
         try:
             container = av.open(str(self.path))
-        except (FFmpegError, OSError) as error:
+        except (FFmpegError, OSError, ValueError) as error:  # texts in it need not be text
+            reason = getattr(error, "strerror", None) or error
             raise VideoFault(
-                f"{self.path} cannot be opened as a video ({error.strerror or error}); copy it "
-                "again or leave it out"
+                f"{self.path} cannot be opened as a video ({reason}); copy it again or leave it out"
             ) from error
         with container:
             if not container.streams.video:
@@ -115,9 +117,9 @@ class Video:
         size: tuple[int, ...] = ()
         for file in images_of(self.path):
             try:
-                with PIL.Image.open(file) as picture:
+                with PIL.Image.open(file, formats=FORMATS) as picture:
                     red_first = np.asarray(picture.convert("RGB"))
-            except (OSError, SyntaxError, PIL.Image.DecompressionBombError):
+            except Exception:  # Pillow raises anything on a damaged image
                 damaged += 1
                 continue
             size = size or red_first.shape

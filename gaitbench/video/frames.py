@@ -61,6 +61,10 @@ def flow_frame(flow: NDArray[np.float32]) -> NDArray[np.int16]:
     return steps.clip(limits.min, limits.max).astype(np.int16)
 
 
+WIDEST = 64
+"""Times its height that a frame with somebody may be wide."""
+
+
 def silhouette_frame(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A silhouette as GaitSet's preparation normalises it, (64, 64), 0 to 255.
 
@@ -77,6 +81,8 @@ def silhouette_frame(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.
         return out
     person = person[rows[0] : rows[-1] + 1]
     wide = max(1, int(person.shape[1] * SIDE / len(person)))
+    if wide > WIDEST * SIDE:  # nobody, and more memory than there is
+        return out
     person = _cubic(len(person), SIDE) @ person @ _cubic(person.shape[1], wide).T
     drawn = np.rint(255 * person).clip(0, 255).astype(np.uint8)
     weight = drawn.sum(axis=0).cumsum()

@@ -393,3 +393,10 @@ def test_the_fingerprint_notices_files_and_settings(tmp_path):
     table.write_text(table.read_text().replace("0.25", "0.35"))
     keys.append(key())
     assert len(set(keys)) == len(keys)
+
+
+def test_a_name_that_leaves_the_folder(tmp_path: Path) -> None:
+    np.save(tmp_path / "outside.npy", np.ones((2, 18, 3), np.float32))
+    (tmp_path / "set").mkdir()
+    with pytest.raises(ValueError, match=r"leaves the dataset's folder by \.\."):
+        reader._read("../outside.npy", (str(tmp_path / "set"),))

@@ -1,5 +1,6 @@
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,3 +67,25 @@ def test_what_is_no_array_of_numbers_is_refused(content, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="is no pickled array of numbers"):
         pickled_numbers(pickle.dumps(content))
     assert not [*tmp_path.iterdir()]
+
+
+BUFFER = b"\x80\x04cnumpy.core.numeric\n_frombuffer\n"
+TYPE = b"cnumpy\ndtype\n(\x8c\x02u1tR"
+END = b")\x8c\x01CtR."
+TEXT = b"(X\xe8\x03\0\0" + b"a" * 1000 + b"\x94\x8c\x06latin1\x940"
+
+PROGRAMS = {
+    # of 2^40 bytes(...) would make as many zeros
+    BUFFER + b"(\x8a\x06\0\0\0\0\0\x01" + TYPE + END: "its buffer is none",
+    # the same text again and again
+    b"\x80\x04" + TEXT + b"c_codecs\nencode\nh\0h\1\x86R" * 9 + b"t.": "in an unknown way",
+    # a type whose name is forty pairs of pairs, 2^40 characters if it were printed
+    BUFFER + b"(C\0cnumpy\ndtype\n(\x8c\x01a" + b"2\x86" * 40 + b"tR" + END: "are objects",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_small_pickle_becomes_nothing_large(program: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(program)
+    with pytest.raises(InputError, match=PROGRAMS[program]):
+        read_byte_array(tmp_path / "a.pkl")

@@ -336,3 +336,24 @@ def test_identities_of_every_protocol_are_read(protocol: int, tmp_path: Path) ->
     file.write_bytes(npy(wrapped(ids, protocol)))
     found = {name: windows.tolist() for name, windows in read_ids(file).items()}
     assert found == {"007": [0, 3], "012": [1], "guest": [], "300": [70000]}
+
+
+MANY = list(range(1000))
+SAME = dict.fromkeys(MANY, MANY)  # a small file, as its lists are one and the same
+DAMAGED = (b"\x93NUMPY\x01\0\x04\0'''\n", b"PK\3\4", b"PK\5\6" + bytes(18))
+
+
+@pytest.mark.parametrize("ids", [{10**5000: [0]}, {-1: [0]}, SAME])
+def test_numbers_and_lists_beyond_all_measure(ids: dict[int, list[int]], tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", np.array(ids, object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"no dictionary of persons that can be read safely"):
+        read_ids(tmp_path / "ids.npy")
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_windows_that_are_no_numbers(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "BIWI_train_npy_data", "BIWI", "", {1: [0]}, 0, 3)
+    write(tmp_path / "BIWI_test_npy_data", "BIWI", "t_", {1: [0]}, 0, 3)
+    (tmp_path / "BIWI_train_npy_data" / "source_y_BIWI_6.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"source_y_BIWI_6\.npy is (no|an) \.np[yz] file"):
+        read(tmp_path, BIWI, tmp_path / "cache")

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from gaitbench.errors import InputError
+from gaitbench.readers import silhouettes
 from gaitbench.readers.silhouettes import (
     find_walks,
     normalised,
@@ -141,3 +142,23 @@ def test_other_folders_and_files_are_refused(tmp_path):
     path.write_bytes(b"none")
     with pytest.raises(InputError, match=r"no \.npz file"):
         read(path, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "TIFF", "GIF"])
+def test_images_that_are_called_otherwise(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For some formats Pillow runs programs: ghostscript draws PostScript."""
+    ran: list[object] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *words, **how: ran.append(words))
+    monkeypatch.setattr("subprocess.check_call", lambda *words, **how: ran.append(words))
+    Image.new("L", (30, 40), 1).save(tmp_path / "1.png", kind)
+    frames, fault = silhouettes._read_walk(tmp_path)
+    assert (len(frames), fault, ran) == (0, "has 1 damaged images", [])
+
+
+def test_images_that_are_all_width(tmp_path: Path) -> None:
+    """Made 64 rows high, three rows of 9,000 columns would want 7 GB."""
+    Image.new("L", (9000, 3), 255).save(tmp_path / "1.png")
+    assert silhouettes._read_walk(tmp_path)[1] == "has 1 damaged images"
+    assert not silhouette_frame(np.full((3, 8000), 255, np.uint8)).any()

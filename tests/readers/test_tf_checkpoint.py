@@ -123,3 +123,12 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
     index.write_bytes(b"")
     with pytest.raises(InputError, match=r"no index of a TensorFlow checkpoint, or damaged \(it d"):
         read_tf_checkpoint(index)
+
+
+@pytest.mark.parametrize("message", [b"\x10\x05", b"\x08\x01\x20\x00\x2a\x01a", b"\x0a\x01a"])
+def test_fields_of_another_kind(message: bytes, tmp_path: Path) -> None:
+    """A number where a message should be, and the other way round; the check sums are right."""
+    (tmp_path / "m.data-00000-of-00001").write_bytes(b"")
+    write_index(tmp_path / "m.index", [(b"", b"\x08\x01"), (b"v", message)])
+    with pytest.raises(InputError, match=r"m\.index"):
+        read_tf_checkpoint(tmp_path / "m")

@@ -1,0 +1,48 @@
+"""Two processes train, and the second one dies or stops: ``lost_process.py SIGNAL WORD ...``.
+
+Prints the exit status of the first, and the seconds that it went on for without the other.
+"""
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import torch
+
+from gaitbench.__main__ import run
+from gaitbench.methods import GaitMethod
+from tests.distributed_runs import free_port
+
+
+def main(which: int, words: list[str]) -> None:
+    """Fork both, wait for the first, make an end of the second."""
+
+    def lose(self: Any, batch: Any, batch_idx: int) -> None:
+        if self.trainer.global_step == 2 and self.trainer.global_rank == 1:
+            os.kill(os.getpid(), which)
+
+    GaitMethod.on_train_batch_start = lose  # type: ignore[method-assign]
+    told = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "MASTER_PORT": free_port()}
+    told |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test"}
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if not child:
+            told |= {"RANK": rank, "LOCAL_RANK": rank}
+            os.environ.update({name: str(value) for name, value in told.items()})
+            status = run(words)
+            sys.stdout.flush()
+            os._exit(status)
+        children.append(child)
+    os.waitid(os.P_PID, children[1], os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+    begun = time.monotonic()
+    status = os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
+    os.kill(children[1], signal.SIGKILL)
+    print(f"the first ended with {status} after {time.monotonic() - begun:.1f} s")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(int(sys.argv[1]), sys.argv[2:])
