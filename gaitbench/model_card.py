@@ -162,7 +162,6 @@ def card(trainer: pl.Trainer, method: pl.LightningModule, folder: Path) -> str:
 
 def data_facts(data: Any) -> dict[str, object]:
     """What a training saw, and of whom."""
-    store = data.open_store()
 
     def part(name: str) -> str:
         rows = data.rows[name]
@@ -172,7 +171,7 @@ def data_facts(data: Any) -> dict[str, object]:
     return {
         "dataset": f"{type(data).__name__} ({data.dataset})",
         "source": data.path,
-        "fingerprint": store.fingerprint,
+        "fingerprint": data.fingerprint,
         "split": data.split_name,
         "trained on": part("train"),
         "validated on": {
@@ -225,7 +224,7 @@ def tested(trainer: pl.Trainer, run: Path, checkpoint: str) -> Iterator[tuple[st
     if judge and judge.rerank:
         how.append("k-reciprocal re-ranking")
     for name, sets in metrics.items():
-        head = f"{name}: {checkpoint} on {type(data).__name__} {data.open_store().fingerprint[:16]}"
+        head = f"{name}: {checkpoint} on {type(data).__name__} {data.fingerprint[:16]}"
         head += "".join(f", {what}" for what in how[1:])
         protocol = data.protocols.get(name)
         lines = [getattr(protocol, "description", ""), "", f"Seen: {'; '.join(how)}.", ""]

@@ -389,6 +389,11 @@ class GaitDataModule(pl.LightningDataModule):
             self.dataset, self.frame_kind, self.native_skeleton, self.units, self.store_settings
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the data: that of the store, or of the files where none is built."""
+        return self.store_key() if self.store is None else self.store.fingerprint
+
     def open_store(self) -> SequenceStore:
         """The store of the sources; built first if it is missing, stale or damaged."""
         if self.store is None:

@@ -117,6 +117,7 @@ def test_each_regime_trains_what_its_losses_reach(
         pairs = zip(output.appearance.flatten(), batch.attributes.flatten(), strict=True)
         terms = [-y * torch.log(p) - (1 - y) * torch.log(1 - p) for p, y in pairs]
         expected = expected + method.attribute_weight * torch.stack(terms).mean()
+    method.on_train_batch_start(batch, 0)
     loss = method.training_step(batch, 0)
     torch.testing.assert_close(loss, expected)
     loss.backward()
