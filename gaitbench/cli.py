@@ -201,8 +201,8 @@ class GaitCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except SIGTERMException:
-            if subcommand != "fit":  # nothing of which is kept
-                raise SystemExit(recovery.STOPPED) from None
+            # what a training is at is kept, of others nothing; a pipeline ends here, too
+            raise SystemExit(0 if subcommand == "fit" else recovery.STOPPED) from None
 
     def after_fit(self) -> None:
         """Say where the checkpoint lies, which the next command asks for."""
