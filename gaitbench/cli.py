@@ -33,7 +33,7 @@ from gaitbench.checkpoints import read_checkpoint
 from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
 from gaitbench.exported import OnnxNetwork
-from gaitbench.files import written_whole
+from gaitbench.files import CONFIG, written_whole
 from gaitbench.model_card import ModelCard
 from gaitbench.processes import lost_process
 
@@ -62,9 +62,6 @@ LINKED = ("skeleton", "num_subjects")
 # what Lightning takes in place of a checkpoint's path
 CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
 
-CONFIG_FILE = "config.yaml"
-"""In a run's folder: its settings."""
-
 
 class SavedConfig(SaveConfigCallback):
     """Writes the settings of a run to its folder, whole or not at all."""
@@ -74,7 +71,7 @@ class SavedConfig(SaveConfigCallback):
         directory = callbacks.run_directory(trainer)
         if trainer.is_global_zero and not self.already_saved:
             settings = self.parser.dump(self.config, skip_none=False)
-            with written_whole(directory / CONFIG_FILE) as path:
+            with written_whole(directory / CONFIG) as path:
                 path.write_text(settings)
         self.already_saved = True
 
@@ -292,7 +289,7 @@ def resumed(args: list[str]) -> tuple[Path | None, list[str]]:
         )
     run = Path(folders[-1]).absolute()
     if not given(words, "--config", "-c", "--model"):
-        config = run / CONFIG_FILE
+        config = run / CONFIG
         if not config.is_file():
             raise InputError(
                 f"--resume {run} holds no run that was begun; name another folder, or give "

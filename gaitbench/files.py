@@ -10,6 +10,9 @@ from gaitbench.errors import InputError
 EMBEDDINGS, SEQUENCES = "embeddings.npy", "sequences.csv"
 """What a prediction writes: a row a sequence, and a line a row."""
 
+CONFIG, METRICS = "config.yaml", "metrics.json"
+"""What a run leaves in its folder: its settings, and figures by protocol and set of probes."""
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:

@@ -22,10 +22,9 @@ import yaml
 
 import gaitbench
 from gaitbench.callbacks import ProtocolEvaluation, run_directory
-from gaitbench.files import written_whole
+from gaitbench.files import CONFIG, METRICS, written_whole
 
 CARD = "model_card.md"
-CONFIG, METRICS = "config.yaml", "metrics.json"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 FIGURES = {

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gaitbench.errors import InputError
-from gaitbench.files import EMBEDDINGS, SEQUENCES, written_whole
+from gaitbench.files import CONFIG, EMBEDDINGS, METRICS, SEQUENCES, written_whole
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-METRICS, CONFIG, JUDGED = "metrics.json", "config.yaml", "judged.json"
+JUDGED = "judged.json"
 
 Settings = Mapping[str, Any]
 Metrics = dict[str, dict[str, dict[str, Any]]]

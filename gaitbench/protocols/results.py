@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gaitbench.files import written_whole
+from gaitbench.files import METRICS, written_whole
 from gaitbench.protocols.figures import Floats, Trials
 from gaitbench.tables import latex, markdown
 
@@ -316,7 +316,7 @@ def write_metrics(evaluations: Iterable[Judgement], directory: Path) -> None:
         else {place: _or_null(found) for place, found in evaluation.metrics.items()}
         for evaluation in evaluations
     }
-    _write(Path(directory) / "metrics.json", json.dumps(figures, indent=2, allow_nan=False) + "\n")
+    _write(Path(directory) / METRICS, json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
 def _or_null(figures: Figures) -> dict[str, float | int | list[float] | None]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gaitbench.errors import InputError
-from gaitbench.files import written_whole
+from gaitbench.files import METRICS, written_whole
 from gaitbench.tools.datasets import command_parser
 
-METRICS, RECORD, LOG = "metrics.json", "cell.json", "log.txt"
+RECORD, LOG = "cell.json", "log.txt"
 HEADLINES = ("rank1", "auroc", "macro_auroc", "micro_jaccard")
 """The figure of a set of probes that the table shows: the first of these that it has."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gaitbench.__main__ import RUNS
 from gaitbench.errors import InputError
-from gaitbench.files import written_whole
+from gaitbench.files import METRICS, written_whole
 from gaitbench.tools.datasets import command_parser
 
 SUFFIX = ".pipeline"
@@ -374,7 +374,7 @@ def _mark_of_outcome(folder: Path) -> str:
     """Of a stage that is judged, its figures; empty if it has left nothing."""
     place = outcome(folder)
     if place == folder:
-        place = folder / "metrics.json"
+        place = folder / METRICS
     return mark_of(place) if place.exists() else ""
 
 
