@@ -25,6 +25,7 @@ Value = TypeVar("Value")
 
 LOST = re.compile(
     r"(Connection (closed|reset) by peer( \[[^]]*\](:[0-9]+)?)?|Timed out waiting [^.]*|"
+    r"Application timeout caused pair closure|((Read|Write) timeout|Socket closed) \[[^]]*\]|"
     r"Broken pipe|(remote process exited|Watchdog caught collective operation timeout)[^.]*)"
 )
 """How gloo and NCCL complain where another process has ended or hangs."""

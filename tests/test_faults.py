@@ -150,17 +150,21 @@ def test_a_store_that_is_removed_while_it_is_read(
 
 @pytest.mark.parametrize(
     ("which", "told"),
-    [(signal.SIGKILL, "(Connection "), (signal.SIGSTOP, "(Timed out waiting 3000ms")],
+    [
+        (signal.SIGKILL, r"\(Connection "),
+        # which of the two depends on which of gloo's threads sees it first
+        (signal.SIGSTOP, r"\((Timed out waiting 8000ms|Application timeout)"),
+    ],
 )
 def test_a_process_that_is_lost(which: int, told: str, bench: Bench) -> None:
     """The others end at once where it died, within their time-out where it hangs."""
-    strategy = ["class_path=DDPStrategy", "init_args.timeout=0:00:03"]
+    strategy = ["class_path=DDPStrategy", "init_args.timeout=0:00:08"]
     more = [*(f"--trainer.strategy.{word}" for word in strategy), "--trainer.devices=2"]
     command = [sys.executable, "-m", "tests.lost_process", str(int(which))]
     group = [*command, *bench.words("fit", *more)]
     ended = subprocess.run(group, capture_output=True, text=True, timeout=200, check=True)
     complaint = "gaitbench: error: another process of this run has ended or does not answer "
-    assert complaint + told in ended.stderr
+    assert re.search(complaint + told, ended.stderr)
     assert "Traceback" not in ended.stderr
     status, seconds = re.findall(r"ended with (\S+) after (\S+) s", ended.stdout)[0]
     assert status == "2"

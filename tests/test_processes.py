@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gaitbench.backbones.graph import Moments, moments, of_all_processes
 from gaitbench.batch import Share
-from gaitbench.processes import gathered, of_the_first, process_rank
+from gaitbench.processes import gathered, lost_process, of_the_first, process_rank
 from gaitbench.samplers import shares
 
 
@@ -36,6 +36,33 @@ def test_one_process_has_all() -> None:
     assert all(a is b for a, b in zip(gathered(None, *values), values, strict=True))
     assert process_rank() == (0, 1)
     assert of_the_first(7) == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("[pair.cc:535] Connection closed by peer [127.0.0.1]:384", "Connection closed by peer"),
+        (
+            "[buffer.cc:78] Timed out waiting 3000ms for recv operation. See",
+            "Timed out waiting 3000",
+        ),
+        ("[pair.cc:1] Read timeout [127.0.0.1]:3", "Read timeout [127.0.0.1]"),
+        ("Application timeout caused pair closure", "Application timeout caused pair closure"),
+        (
+            "NCCL error: remote process exited or there was a network error.",
+            "remote process exited",
+        ),
+        ("mat1 and mat2 shapes cannot be multiplied", ""),
+    ],
+)
+def test_complaints_about_another_process(
+    message: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of a process that is alone is about something else."""
+    assert lost_process(RuntimeError(message)) == ""
+    monkeypatch.setattr("gaitbench.processes.process_rank", lambda: (0, 2))
+    found = lost_process(RuntimeError(message))
+    assert found.startswith(told) if told else found == ""
 
 
 def test_a_share_of_windows_is_that_of_their_sequences() -> None:
