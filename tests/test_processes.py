@@ -49,7 +49,7 @@ def test_one_process_has_all() -> None:
         ("[pair.cc:1] Read timeout [127.0.0.1]:3", "Read timeout [127.0.0.1]"),
         ("Application timeout caused pair closure", "Application timeout caused pair closure"),
         (
-            "NCCL error: remote process exited or there was a network error.",
+            "NCCL error: remote process exited or there was an error.",
             "remote process exited",
         ),
         ("mat1 and mat2 shapes cannot be multiplied", ""),
