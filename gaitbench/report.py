@@ -62,7 +62,7 @@ class DataReport:
         not_first: those of which another than the first was taken; None likewise.
         absent: subjects that the dataset's own list names and that have no sequence.
         unlisted: subjects that have sequences and that the list does not name.
-        skipped: sequences that were left out in reading, as their files could not be used.
+        skipped: files or lines that could not be used, or not to their end.
         skipped_first: the first of them and why, a phrase each.
         unseen: share of joints whose confidence is zero; None where frames are not poses.
         worst: up to three joints that are unseen most often, with their share.
@@ -118,7 +118,7 @@ class DataReport:
             f"| empty sequences | {self.empty:,} |",
         ]
         if self.skipped:
-            lines.append(f"| sequences left out in reading | {self.skipped:,} |")
+            lines.append(f"| left out in reading, whole or in part | {self.skipped:,} |")
         if self.missing_frames is not None:
             missing = f"{self.missing_frames:,} in {self.incomplete:,} sequences"
             lines.append(f"| frames missing between first and last | {missing} |")

@@ -116,7 +116,7 @@ def test_what_was_left_out_in_reading(poses, count):
     assert found.skipped == count
     assert found.skipped_first[0] == "line 2: poses/0.npy is truncated"
     text = found.to_text()
-    assert f"| sequences left out in reading | {count} |" in text
+    assert f"| left out in reading, whole or in part | {count} |" in text
     assert text.count("is truncated") == min(count, 5)
     assert ("- and 2 more" in text) == (count == 7)
     assert found.remarks() == []  # the reader has said so already

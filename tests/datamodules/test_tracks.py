@@ -110,7 +110,7 @@ def test_a_file_that_is_nowhere(kind: type[TracksDataModule], tmp_path: Path) ->
     report = data.report()
     assert (report.skipped, len(report.skipped_first)) == (1, 1)
     assert report.skipped_first[0].startswith("line 5: ")
-    assert "| sequences left out in reading | 1 |" in report.to_text()
+    assert "| left out in reading, whole or in part | 1 |" in report.to_text()
 
 
 def test_a_fraction_of_tracks_or_of_each_one_s_sequences(tmp_path: Path) -> None:

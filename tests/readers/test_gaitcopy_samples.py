@@ -140,7 +140,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_kept(tmp_path):
     assert "p001-n02-01.h5,is empty: nobody was found in its video" in told
     assert told.count("is no HDF5 file that can be read") == 2
     assert "p001-n04-01.h5,is the same window as" in told
-    assert "sequences left out in reading | 11 |" in report.to_text()
+    assert "left out in reading, whole or in part | 11 |" in report.to_text()
 
 
 def test_a_window_that_lacks_a_modality_is_left_out(tmp_path):
