@@ -413,23 +413,30 @@ class SignatureLoss(nn.Module):
             of delta (e - delta / 2); ``huber``, the mean of the same; ``mse``, the mean of e^2. The
             sum makes gradients grow with the batch.
         delta: where the square ends.
+        unit: codes of length one are compared, as signatures have; off as published.
 
     Source: Delgado-Escano et al. 2021, IEEE Access 9, document 9646881, authors' program: sums, and
     a delta of 0.5.
     """
 
     def __init__(
-        self, form: Literal["smooth_l1", "huber", "mse"] = "smooth_l1", delta: float = 0.5
+        self,
+        form: Literal["smooth_l1", "huber", "mse"] = "smooth_l1",
+        delta: float = 0.5,
+        unit: bool = False,
     ) -> None:
         if delta <= 0:
             raise InputError(f"delta is {delta}; give more than 0")
         super().__init__()
         self.form = form
         self.delta = delta
+        self.unit = unit
 
     def forward(self, code: Tensor, signature: Tensor) -> Tensor:
         """Scalar loss of codes (B, D) against signatures (B, D)."""
         code = precise(code)
+        if self.unit:
+            code = F.normalize(code)
         signature = signature.to(code.dtype)
         if self.form == "mse":
             return F.mse_loss(code, signature)

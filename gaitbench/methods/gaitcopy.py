@@ -131,6 +131,7 @@ class GaitCopyStudent(FrameMethod):
         start: how the 3D-CNN's kernels are drawn.
         form: of the loss, see :class:`gaitbench.losses.SignatureLoss`, with ``delta``.
         delta: where its square ends.
+        unit_copy: codes of length one are compared with signatures; the authors' option ``--l2``.
         signature_weight: what it counts.
         triplet_weight: what the triplet loss counts beside it; 0.1 in the authors' variants.
         mining: see :class:`GaitCopyTeacher`.
@@ -168,6 +169,7 @@ class GaitCopyStudent(FrameMethod):
         start: Literal["glorot", "he"] = "glorot",
         form: Literal["smooth_l1", "huber", "mse"] = "smooth_l1",
         delta: float = 0.5,
+        unit_copy: bool = False,
         signature_weight: float = 1.0,
         triplet_weight: float = 0.0,
         mining: Mining = "semi_hard",
@@ -221,7 +223,7 @@ class GaitCopyStudent(FrameMethod):
             **settings,
         )
         self.save_hyperparameters(ignore=[*OF_THE_RUN, "teacher"])
-        self.copying = SignatureLoss(form, delta)
+        self.copying = SignatureLoss(form, delta, unit_copy)
         self.embedding_dim = embedding_dim
         self.noise = noise
         self.cross = cross

@@ -161,6 +161,15 @@ def test_signatures_are_copied_in_each_form() -> None:
         assert torch.equal(method.terms(code, batch)["signature"], method.copying(code, target))
 
 
+def test_codes_of_length_one_are_copied() -> None:
+    """Their length is nobody's concern then, and the loss of small differences is 1 - cosine."""
+    code, target = torch.randn(4, 512), F.normalize(torch.randn(4, 512))
+    batch = batch_of(code, torch.arange(4), target)
+    loss = GaitCopyStudent(**FAST, unit_copy=True).terms(code, batch)["signature"]
+    assert torch.allclose(loss, (1 - F.cosine_similarity(code, target)).sum())
+    assert torch.allclose(loss, GaitCopyStudent(**FAST).copying(F.normalize(code), target))
+
+
 def fitted(
     method: FrameMethod,
     data: ImageWalks,
