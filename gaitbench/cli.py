@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -123,7 +123,7 @@ class GaitCLI(LightningCLI):
         if path:
             content = read_checkpoint(path)
             self.origin = content.get("gaitbench", {})
-            settings = stored_settings(content, path)
+            settings = stored_settings(content, path, named_methods(args, configs))
             place = 1
             if args[0] == "fit":
                 refuse_resuming_nothing(content, path)
@@ -362,8 +362,22 @@ def checkpoint_path(args: list[str], configs: list[dict[str, Any]]) -> Path | No
     return None if path in CHECKPOINT_WORDS else Path(str(path))
 
 
-def stored_settings(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def named_methods(args: list[str], configs: list[dict[str, Any]]) -> set[str]:
+    """Classes of methods that words or configs name, as they name them."""
+    models = [config.get("model") for config in configs]
+    classes = [model.get("class_path") if isinstance(model, dict) else model for model in models]
+    return {str(name) for name in (*classes, *given(args, "--model", "--model.class_path")) if name}
+
+
+def stored_settings(
+    content: dict[str, Any], path: Path, named: Collection[str] = ()
+) -> dict[str, Any]:
     """Class and settings of the method in a checkpoint; nothing if it does not tell.
+
+    Args:
+        content: as :func:`gaitbench.checkpoints.read_checkpoint` gives it.
+        path: of the checkpoint.
+        named: classes of methods that the user has named, which may be from outside the package.
 
     Raises:
         InputError: if the method is unknown.
@@ -372,13 +386,16 @@ def stored_settings(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if "_class_path" not in stored:
         return {}
     # a file from elsewhere must not choose what is imported
-    method = str(stored["_class_path"]).rpartition(".")[2]
+    method = str(stored["_class_path"])
     known = [name for name in methods.__all__ if name not in ("GaitMethod", "ExportedNetwork")]
-    if method not in known:
-        raise InputError(
-            f"{path} holds the method {stored['_class_path']}, which is unknown; name a checkpoint "
-            f"of one of {', '.join(known)}"
-        )
+    if method not in named:
+        method = method.rpartition(".")[2]
+        if method not in known:
+            raise InputError(
+                f"{path} holds the method {stored['_class_path']}, which is none of "
+                f"{', '.join(known)}; name another checkpoint, or, if it is of your own, its class "
+                f"as well with --model {stored['_class_path']}"
+            )
     settings = {name: value for name, value in stored.items() if not name.startswith("_")}
     return {"class_path": method, "init_args": settings}
 
@@ -406,7 +423,8 @@ def tell_overruled(settings: dict[str, Any], configs: list[dict[str, Any]], path
             said |= model.get("init_args") or {}
             if "class_path" in model:
                 said["method"] = str(model["class_path"]).rpartition(".")[2]
-    holds = {"method": settings.get("class_path"), **settings.get("init_args", {})}
+    method = settings.get("class_path", "").rpartition(".")[2]
+    holds = {"method": method, **settings.get("init_args", {})}
     overruled = [
         f"{name} {value} (configs say {said[name]})"
         for name, value in holds.items()

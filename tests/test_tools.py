@@ -263,6 +263,7 @@ def test_tools_refuse_in_one_sentence(
         (["report-data", "casia-b", "x", "--person", "first"], "casia-b has no --person"),
         (["report-data", "fvg", "x", "--part", "train"], "fvg has no --part"),
         (["synthesize", "fvg", "x", "--keypoints", "openpose"], "fvg has no --keypoints"),
+        (["report-data", "casia", "x"], "dataset 'casia' is unknown; choose one of biwi, "),
         (["report-data", "densegait", "x", "--part", "test"], "invalid choice: 'test'"),
         (["report-data", "oumvlp", "x", "--keypoints", "alpha"], "invalid choice: 'alpha'"),
         (["import-checkpoint", "gaitset", "a", "b"], "argument method: invalid choice: 'gaitset'"),

@@ -1,6 +1,7 @@
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from gaitbench.__main__ import run
@@ -18,6 +19,19 @@ def test_views_and_flow_may_be_chosen(
     assert len(videos) == 2 * 11 and all(name.endswith("-018") for name in videos)
     flows = {path.stem for path in (tmp_path / "DatasetB" / "flow").iterdir()}
     assert flows == {"001-nm-01-018", "075-nm-01-018"}
+
+
+def test_views_of_poses_may_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["synthesize", "casia-b", str(tmp_path), "--subjects", "2", "--views"]
+    assert run([*words, "200", "90", "90"]) == 0
+    table = pd.read_csv(tmp_path / "casia-b_pose_coco.csv", usecols=["image_name"])
+    assert not table.duplicated().any()
+    walks = table["image_name"].str.split("/").str[1]
+    assert walks.nunique() == 2 * 10 * 2
+    assert {*walks.str[-3:]} == {"090", "200"}
+    capsys.readouterr()
+    assert run([*words, "360"]) == 2
+    assert "view 360 is no direction of a camera" in capsys.readouterr().err
 
 
 def test_tum_gaid_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

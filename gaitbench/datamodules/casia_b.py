@@ -233,7 +233,7 @@ class CasiaB(GaitDataModule):
         **PROTOCOLS,
         GENDER.id: GENDER,
     }
-    default_protocols = ("casia_b.cross_view", "casia_b.gaitgraph2")
+    default_protocols: ClassVar[tuple[str, ...]] = ("casia_b.cross_view", "casia_b.gaitgraph2")
 
     def __init__(
         self,

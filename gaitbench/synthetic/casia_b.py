@@ -65,8 +65,11 @@ def synthesize_casia_b(
         shoulders.
 
     Raises:
-        InputError: if the number of subjects is not 2 to 124 or the folder cannot be written.
+        InputError: if the number of subjects is not 2 to 124, a view is not 0 to 359, or the folder
+            cannot be written.
     """
+    if odd := [view for view in views if not 0 <= view < 360]:
+        raise InputError(f"view {odd[0]} is no direction of a camera; give degrees from 0 to 359")
     numbers = casia_b_subjects(subjects)
     path = Path(out) / TABLE
     with written_whole(path) as beside, beside.open("wb") as file:
@@ -101,7 +104,7 @@ def _write_subject(
         for repeat in sorted(sequences[condition]):
             occasion = (seed, number, conditions.index(condition) + 1, repeat)
             joints = walk(subject, condition, occasion)
-            for view in sorted(views):
+            for view in sorted({*views}):
                 rng = np.random.default_rng((*occasion, view + 1))
                 camera = Camera(view).placed(rng)
                 pose, frames = detect(joints, camera, condition, rng, detector)

@@ -47,7 +47,7 @@ def main(args: Sequence[str]) -> None:
 
     store = data.open_store()
     table = store.sequences
-    form = DATASETS[given.dataset].walk
+    form = DATASETS[given.dataset].walk if given.dataset in DATASETS else "subject-condition-1-90"
     poses, titles, films = [], [], []
     for walk in given.walks:
         try:

@@ -1,14 +1,18 @@
 """The datasets as the tools see them, and how they are named on the command line."""
 
 import argparse
+import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gaitbench import kinect, oumvlp
+from gaitbench.errors import InputError
 from gaitbench.tracks import OUISIR_JOINTS
 
 if TYPE_CHECKING:
     from gaitbench.datamodules import GaitDataModule
+
+Kind = TypeVar("Kind")
 
 
 class Dataset(NamedTuple):
@@ -79,11 +83,34 @@ def command_parser(command: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(f"gaitbench {command}", description=description)
 
 
+def own_class(path: str, kind: type[Kind]) -> type[Kind]:
+    """The class that a user names from outside the package, such as ``my_data.Walks``.
+
+    Raises:
+        InputError: if it cannot be imported, or is of another kind.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be imported ({error}); name a class as module.Class, and put the "
+            "folder of its file on PYTHONPATH"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise InputError(f"{path} is no {kind.__name__}; name a class that is derived from it")
+    return found
+
+
 def open_dataset(
     parser: argparse.ArgumentParser, args: Sequence[str]
 ) -> "tuple[argparse.Namespace, GaitDataModule]":
     """Parse ``args`` with a dataset and its own settings among them."""
-    parser.add_argument("dataset", choices=list(DATASETS))
+    parser.add_argument(
+        "dataset",
+        metavar="dataset",
+        help=f"{', '.join(DATASETS)}; or a class of your own, such as my_data.Walks",
+    )
     parser.add_argument("path", help="the dataset as its owner published it")
     parser.add_argument("--cache", default="data/cache", help="where its store is kept")
     options: dict[str, list[str]] = {}
@@ -96,7 +123,10 @@ def open_dataset(
     given = parser.parse_args(args)
     settings = {name: getattr(given, name, None) for name in (*options, "skeleton")}
     settings = {name: value for name, value in settings.items() if value is not None}
-    chosen = DATASETS[given.dataset]
+    own = given.dataset not in DATASETS
+    if own and "." not in given.dataset:
+        parser.error(f"dataset {given.dataset!r} is unknown; choose one of {', '.join(DATASETS)}")
+    chosen = Dataset("", None, "", {}) if own else DATASETS[given.dataset]
     for name in settings:
         if name in options and name not in chosen.options:
             parser.error(f"{given.dataset} has no --{name}")
@@ -107,5 +137,6 @@ def open_dataset(
             )
     from gaitbench import datamodules
 
-    module = getattr(datamodules, chosen.module)
+    kind = datamodules.GaitDataModule
+    module: Any = own_class(given.dataset, kind) if own else getattr(datamodules, chosen.module)
     return given, module(given.path, cache=given.cache, **settings)

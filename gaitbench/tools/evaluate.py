@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gaitbench import __version__
-from gaitbench.tools.datasets import command_parser
+from gaitbench.tools.datasets import command_parser, own_class
 
 
 def main(args: Sequence[str]) -> None:
@@ -19,6 +19,9 @@ def main(args: Sequence[str]) -> None:
         required=True,
         help="id, or a YAML file of one of your own; may be repeated",
     )
+    parser.add_argument(
+        "--data", help="class of a dataset of your own, such as my_data.Walks, that has protocols"
+    )
     parser.add_argument("--distance", choices=["euclidean", "l1", "cosine"])
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples over subjects")
@@ -30,11 +33,13 @@ def main(args: Sequence[str]) -> None:
         read_attributes,
         read_predictions,
     )
-    from gaitbench.datamodules import DATASETS
+    from gaitbench.datamodules import DATASETS, GaitDataModule
     from gaitbench.protocols import read_protocol
     from gaitbench.runs import write_judged
 
-    known = {name: protocol for data in DATASETS for name, protocol in data.protocols.items()}
+    own = [own_class(given.data, GaitDataModule)] if given.data else []
+    datasets = (*DATASETS, *own)
+    known = {name: protocol for data in datasets for name, protocol in data.protocols.items()}
     files = {name for name in given.protocol if name.endswith((".yaml", ".yml"))}
     known |= {name: read_protocol(Path(name)) for name in files}
     chosen = chosen_protocols(known, given.protocol)

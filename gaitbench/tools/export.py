@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaitbench.tools.datasets import command_parser
+from gaitbench.tools.datasets import command_parser, own_class
 
 
 def main(args: Sequence[str]) -> None:
@@ -25,6 +25,9 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument(
         "--tta", action="store_true", help="with the method's test-time augmentation in the graph"
     )
+    parser.add_argument(
+        "--model", help="class of the method, such as my_method.Network, where it is of your own"
+    )
     given = parser.parse_args(args)
     from gaitbench import methods
     from gaitbench.checkpoints import read_checkpoint
@@ -38,13 +41,15 @@ def main(args: Sequence[str]) -> None:
     if given.out.suffix != suffix:
         raise InputError(f"--out {given.out} is to hold {given.format}; end its name in {suffix}")
     content = read_checkpoint(given.ckpt_path)
-    settings = stored_settings(content, given.ckpt_path)
+    settings = stored_settings(content, given.ckpt_path, [given.model] if given.model else [])
     if not settings:
         raise InputError(
             f"{given.ckpt_path} does not tell its method; name a checkpoint that `fit` or "
             "`import-checkpoint` has written"
         )
-    kind = getattr(methods, settings["class_path"])
+    named = settings["class_path"]
+    own = named not in methods.__all__
+    kind = own_class(named, methods.GaitMethod) if own else getattr(methods, named)
     method = trained_method(kind, settings["init_args"], content, given.tta)
     found = export(method, content, given.ckpt_path, given.out, given.format, given.frames)
     info = found.info

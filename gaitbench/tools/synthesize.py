@@ -8,7 +8,7 @@ from gaitbench.tools.datasets import DATASETS, command_parser
 
 OPTIONS = {
     "keypoints": ("oumvlp",),
-    "views": ("casia-b-video",),
+    "views": ("casia-b", "casia-b-video"),
     "flow": ("casia-b-video", "tum-gaid"),
 }
 """Option -> datasets that have it."""
@@ -34,7 +34,7 @@ def main(args: Sequence[str]) -> None:
         "--keypoints", choices=oumvlp.KEYPOINTS, help="of oumvlp, one estimator (default both)"
     )
     parser.add_argument(
-        "--views", type=int, nargs="+", help="of casia-b-video, its cameras, degrees (default all)"
+        "--views", type=int, nargs="+", help="of casia-b and casia-b-video, degrees (default all)"
     )
     parser.add_argument(
         "--flow",
