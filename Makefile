@@ -1,10 +1,11 @@
 # make demo: the main job on synthetic walkers, end to end.  make test: all tests.
+# make docs: the documentation site, site/index.html.
 PYTHON ?= python3.11
 BIN := .venv/bin
 # the marker is newer than what it was made from, so set-up runs once
 READY := .venv/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 CONFIGS := $(foreach name,casia_b casia_b_pk demo,--config configs/gaitgraph2/$(name).yaml)
 
@@ -25,6 +26,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# the variable silences the theme's advertisement of its successor
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Look at site/index.html"
+
 bench: $(READY)
 	$(BIN)/python benchmarks/store.py --folder data/benchmark
 	$(BIN)/python benchmarks/oumvlp_tree.py
@@ -42,7 +48,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/walkers.py
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo site
 
 # the constraints name torch by its exact version: a range would pull gigabytes of CUDA libraries
 $(READY): pyproject.toml constraints.txt

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
+from string import Template
 from typing import Any, NoReturn
 
 import pytest
@@ -40,6 +41,11 @@ CLASSES: dict[str, tuple[Sequence[type], Sequence[type]]] = {
     ),
 }
 """Page -> the methods and the datasets that its settings are of."""
+SCRIPTS: dict[str, type[datamodules.GaitDataModule]] = {
+    "gait_casia_b.py": datamodules.CasiaB,
+    "gait_densegait.py": datamodules.DenseGait,
+    "gait_oumvlp.py": datamodules.OumvlpPose,
+}
 PARTS = {"augmentation": PoseAugmentation, "frame_augmentation": FrameAugmentation}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
@@ -158,21 +164,29 @@ def only_parse(monkeypatch: pytest.MonkeyPatch) -> None:
 def commands() -> Iterator[Any]:
     seen = set()
     for page in [*PAGES, ROOT / "docs" / "pipelines.md"]:
-        for line in commands_of(page.read_text()):
-            if line and line not in seen and not re.match(r"[A-Z]+=", line):
+        variables: dict[str, str] = {}
+        for written in commands_of(page.read_text()):
+            line = Template(written).safe_substitute(variables)
+            if assigned := re.fullmatch(r"([A-Z0-9]+)=\"?([^\"]*)\"?", line):
+                variables[assigned[1]] = assigned[2]
+            elif line and line not in seen:
                 seen.add(line)
-                yield pytest.param(line, id=f"{page.stem}: {line[:70]}")
+                yield pytest.param(line, id=f"{page.stem}: {written[:70]}")
 
 
 @pytest.mark.parametrize("line", [*commands()])
 @pytest.mark.usefixtures("only_parse")
 def test_command_is_understood(line: str) -> None:
     program, command, *words = shlex.split(line, comments=True)
-    assert program == "gaitbench"
+    data = datamodules.GaitDataModule
+    if program == "python":
+        data, command, *words = SCRIPTS[command], *words
+    else:
+        assert program == "gaitbench"
     if command in RUNS:
         # the checkpoint is the reader's
         _, words = cli.taken([command, *words], "--ckpt_path")
-        cli.command_line(cli.Parsed, words)
+        cli.command_line(cli.Parsed, words, data)
     elif command == "pipeline":
         run_tool(command, words)
     else:
