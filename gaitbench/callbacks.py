@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,11 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import WeightAveraging
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from gaitbench.arrays import mapped_array
-from gaitbench.draw import attribute_chart, save_figure, view_heat_map
+from gaitbench.board import PROJECTED, VALUES, board_of, show, thumbs_of, write_projector
+from gaitbench.draw import attribute_chart, draw_curves, save_figure, view_heat_map
 from gaitbench.errors import InputError
 from gaitbench.files import EMBEDDINGS, SEQUENCES, written_whole
 from gaitbench.protocols import (
@@ -37,7 +37,17 @@ from gaitbench.protocols import (
     unmet_neighbours,
     write_metrics,
 )
+from gaitbench.protocols.curves import cmc_curves, det_curves
+from gaitbench.protocols.protocol import KEY, WINDOW
+from gaitbench.protocols.results import TITLES, percent
 from gaitbench.rows import RowFile, mean_of_rows
+from gaitbench.subsets import one_of_each
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+PAIRED_IN_TRAINING = 20_000
+"""Most sequences of a validation within a training whose pairs are counted, for a DET curve."""
 
 AnyProtocol = Protocol | AttributeProtocol | ClosedSetProtocol | NeighbourProtocol
 AnyEvaluation = Evaluation | AttributeEvaluation | ClosedSetEvaluation | NeighbourEvaluation
@@ -254,7 +264,8 @@ class ProtocolEvaluation(EmbeddingCollector):
         distance: ``euclidean``, ``l1`` or ``cosine`` in place of each protocol's own.
         rerank: k-reciprocal re-ranking.
         bootstrap: resamples over subjects for the 95 % intervals; 0 for none.
-        projector: write the embeddings for TensorBoard's projector.
+        projector: most embeddings that are written for TensorBoard's projector, each with a small
+            picture of its middle frame; people take turns. 0 writes none.
     """
 
     def __init__(
@@ -263,9 +274,11 @@ class ProtocolEvaluation(EmbeddingCollector):
         distance: Distance | None = None,
         rerank: bool = False,
         bootstrap: int = 1000,
-        projector: bool = False,
+        projector: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= projector <= PROJECTED:
+            raise InputError(f"evaluation.projector is {projector}; give 0 to {PROJECTED:,}")
         self.protocols = protocols
         self.distance = distance
         self.rerank = rerank
@@ -311,6 +324,8 @@ class ProtocolEvaluation(EmbeddingCollector):
                     lack = "for which these test sequences are gallery and probes; see data.split"
                 print(f"nothing to judge: {data.dataset} has no protocol {lack}")
             return {}
+        board = board_of(trainer)
+        paired = board is not None and len(sequences) <= PAIRED_IN_TRAINING
         evaluations = judge(
             protocols,
             embeddings,
@@ -320,7 +335,7 @@ class ProtocolEvaluation(EmbeddingCollector):
             bootstrap=0 if training else self.bootstrap,
             distance=self.distance,
             rerank=self.rerank,
-            verification=not training,
+            verification=paired or not training,
             device=embeddings.device,
         )
         figures = {
@@ -328,10 +343,25 @@ class ProtocolEvaluation(EmbeddingCollector):
             for evaluation in evaluations
             for name, value in evaluation.headlines.items()
         }
+        drawn: Mapping[str, Figure | Path | None] = {}
         if not training:
-            publish(evaluations, self.directory)
+            drawn = publish(evaluations, self.directory)
             print(f"\nwritten to {self.directory}")
-        self._draw(trainer, evaluations[0], embeddings, sequences, training)
+        elif board is not None:
+            drawn = {found.protocol.id: figure_of(found) for found in evaluations}
+        if board is not None:
+            # as the figures beside them are called
+            stage = next((name for name in ("test", "predict") if trainer.state.fn == name), "val")
+            for found in evaluations:
+                name = found.protocol.id
+                kind = "attributes" if isinstance(found, AttributeEvaluation) else "views"
+                for part, picture in {kind: drawn.get(name), **curves_of(found)}.items():
+                    if picture is not None:
+                        show(board, f"{stage}/{name}/{part}", picture, trainer.global_step)
+            board.flush()  # what its thread still wrote would meet the files that follow
+            if self.projector and not training:
+                data = trainer.datamodule  # type: ignore[attr-defined]
+                self._project(board, stage, data, evaluations, embeddings, sequences)
         return figures
 
     def _with_sequences(
@@ -355,30 +385,28 @@ class ProtocolEvaluation(EmbeddingCollector):
         self._left_out |= {name for name, lack in lacks.items() if lack}
         return found
 
-    def _draw(
+    def _project(
         self,
-        trainer: pl.Trainer,
-        evaluation: AnyEvaluation,
+        board: "SummaryWriter",
+        stage: str,
+        data: Any,
+        evaluations: Sequence[AnyEvaluation],
         embeddings: Tensor,
         sequences: pd.DataFrame,
-        training: bool,
     ) -> None:
-        if not isinstance(trainer.logger, TensorBoardLogger):
-            return
-        board = trainer.logger.experiment
-        stage = "val" if training else str(trainer.state.fn.value)  # type: ignore[union-attr]
-        figure = figure_of(evaluation)
-        if figure is not None:
-            board.add_figure(f"{stage}/{evaluation.protocol.id}", figure, trainer.global_step)
-        if self.projector and not training:
-            labels = ["subject", "condition", "number", "view"]
-            board.add_embedding(
-                embeddings.cpu(),
-                metadata=sequences[labels].astype(str).to_numpy().tolist(),
-                metadata_header=labels,
-                global_step=trainer.global_step,
-                tag=stage,
-            )
+        """Write some embeddings for the projector."""
+        most = min(self.projector, max(1, VALUES // embeddings.shape[1]))
+        rows = np.sort(one_of_each(sequences["subject"])[:most])
+        table = sequences.iloc[rows]
+        labels = table[list(LABELS)].copy()
+        for evaluation in evaluations:
+            if isinstance(evaluation, Evaluation):
+                labels[evaluation.protocol.id] = verdicts(evaluation, table)
+        thumbs = None
+        if data.frame_kind != "encoding":
+            thumbs = thumbs_of(data.open_store(), table, getattr(data, "modality", ""))
+        points = embeddings[torch.from_numpy(rows).to(embeddings.device)].cpu().numpy()
+        write_projector(Path(board.log_dir), stage, points, labels, thumbs)
 
 
 def judge(
@@ -478,15 +506,59 @@ def figure_of(evaluation: AnyEvaluation) -> Figure | None:
     return view_heat_map(evaluation.table, evaluation.protocol.id)
 
 
-def publish(evaluations: Sequence[AnyEvaluation], directory: Path) -> None:
-    """Print the tables, and write them with their figures and ``metrics.json``."""
+def curves_of(evaluation: AnyEvaluation) -> dict[str, Figure]:
+    """CMC and, where pairs were counted, DET curves of all probe sets; of recognition alone."""
+    if not isinstance(evaluation, Evaluation):
+        return {}
+    curves = {"cmc": cmc_curves(evaluation.trials), "det": det_curves(evaluation.pairs)}
+    figures = {}
+    for kind, metric in (("cmc", "rank1"), ("det", "eer")):
+        if (found := curves[kind]) is not None:
+            labels = {
+                name: f"{evaluation.labels[name]}: {TITLES[metric]} "
+                f"{percent(evaluation.metrics[name][metric])} %"
+                for name in found.lines
+            }
+            figures[kind] = draw_curves(found, evaluation.protocol.id, labels)
+    return figures
+
+
+def verdicts(evaluation: Evaluation, sequences: pd.DataFrame) -> list[str]:
+    """Whether the nearest gallery item of each sequence was of the same person.
+
+    ``right`` or ``wrong``, of several galleries ``right in some``; ``no probe`` where a sequence
+    was none that counts. Of recordings that were judged by the mean of their windows, all windows
+    are told the same.
+    """
+    rows = evaluation.rows
+    tried, right = np.zeros(len(rows)), np.zeros(len(rows))
+    for trials in evaluation.trials.values():
+        tried += np.bincount(trials.probe, minlength=len(rows))
+        right += np.bincount(trials.probe, trials.values[:, 0], len(rows))
+    told = np.select(
+        [tried == 0, right == tried, right == 0], ["no probe", "right", "wrong"], "right in some"
+    )
+    names = [name for name in (*KEY, *WINDOW) if name in rows and name in sequences]
+    known = rows[names].assign(told=told).drop_duplicates(names)
+    found = sequences[names].merge(known, how="left", on=names, validate="m:1")["told"]
+    return found.fillna("no probe").tolist()
+
+
+def publish(evaluations: Sequence[AnyEvaluation], directory: Path) -> dict[str, Path]:
+    """Print the tables, and write them with their figures and ``metrics.json``.
+
+    Returns:
+        Protocol to the file of its heat map or areas, where it has any.
+    """
+    files = {}
     for evaluation in evaluations:
         print(f"\n{evaluation.to_markdown()}")
         evaluation.write(directory)
-        figure = figure_of(evaluation)
-        if figure is not None:
-            save_figure(figure, directory / "tables" / f"{evaluation.protocol.id}.png")
+        name = evaluation.protocol.id
+        if (figure := figure_of(evaluation)) is not None:
+            files[name] = save_figure(figure, directory / "tables" / f"{name}.png")
     write_metrics(evaluations, directory)
+    return files
 
 
 class PredictionWriter(EmbeddingCollector):

@@ -34,6 +34,7 @@ from gaitbench.compiling import compile_network
 from gaitbench.errors import InputError
 from gaitbench.exported import OnnxNetwork
 from gaitbench.files import CONFIG, written_whole
+from gaitbench.hyperparameters import HyperParameters
 from gaitbench.model_card import ModelCard
 from gaitbench.processes import lost_process
 
@@ -190,7 +191,7 @@ class GaitCLI(LightningCLI):
         trainer.callbacks.insert(0, recovery.LossWatch())
         # last of all, so that it keeps what the run's own checkpoints have noted down
         trainer.callbacks.append(self._get(self.config_init, "recovery"))
-        trainer.callbacks.append(ModelCard())
+        trainer.callbacks += [ModelCard(), HyperParameters()]
         built: pl.Trainer = trainer
         return built
 

@@ -210,6 +210,19 @@ def write_judged(folder: Path, **settings: Any) -> None:
         path.write_text(told + "\n", encoding="utf-8")
 
 
+def read_settings(folder: Path) -> tuple[Settings, Settings]:
+    """Settings of a run that has just begun, and those of the training of its checkpoint.
+
+    Each is empty where it is not known.
+    """
+    path = folder / CONFIG
+    config, _ = _read_config(path if path.is_file() else None)
+    try:
+        return config, _training_of(config, folder)
+    except InputError:  # another run's file, which this one can do without
+        return config, {}
+
+
 def class_of(config: Settings, part: str) -> str | None:
     """Name of the class that a section of ``config.yaml`` chooses; None if it chooses none."""
     section = config.get(part) or {}

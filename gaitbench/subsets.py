@@ -5,10 +5,13 @@ put in a random order by the seed, and a subset is the beginning of that order: 
 a larger one holds every smaller one of the same seed.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Chosen = NDArray[np.bool_]
 
@@ -45,6 +48,16 @@ def some_of_each(group: NDArray[Any], count: int, seed: int) -> Chosen:
     """Choose that many items of each group, or all where it has fewer; (N,) of (N,)."""
     chosen: Chosen = _places(group, seed)[0] < count
     return chosen
+
+
+def one_of_each(group: "pd.Series[Any]") -> NDArray[np.int64]:
+    """An order in which each group has a turn before any has a second; else at random.
+
+    The same groups give the same order.
+    """
+    order = np.random.default_rng(0).permutation(len(group))
+    turn = group.iloc[order].groupby(group.iloc[order].to_numpy()).cumcount()
+    return order[turn.to_numpy().argsort(kind="stable")]
 
 
 def _places(group: NDArray[Any], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,10 +16,11 @@ from gaitbench.callbacks import (
     ProtocolEvaluation,
     Scores,
     judge,
+    verdicts,
 )
 from gaitbench.datamodules import Biwi, CasiaB
 from gaitbench.errors import InputError
-from gaitbench.protocols import AttributeProtocol, ClosedSetProtocol
+from gaitbench.protocols import AttributeProtocol, ClosedSetProtocol, Evaluation
 
 TABLE = pd.DataFrame(
     {
@@ -58,6 +59,7 @@ class OneProcess:
     world_size = 1
     default_root_dir = "."
     is_global_zero = True
+    loggers: tuple[Any, ...] = ()
 
     def __init__(self, stage: str = "test", log_dir: Path | None = None) -> None:
         self.state = SimpleNamespace(fn=stage)
@@ -212,8 +214,11 @@ def labelled(stage: str, out: Path) -> OneProcess:
 def test_attributes_are_judged_where_they_are_told(
     stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trainer, log, judge = labelled(stage, tmp_path), Log(), ProtocolEvaluation(bootstrap=10)
-    trainer.logger = None
+    trainer, log, judge = (
+        labelled(stage, tmp_path),
+        Log(),
+        ProtocolEvaluation(bootstrap=10, projector=5),
+    )
     judge.setup(trainer, None, stage)  # type: ignore[arg-type]
     judge.tell = True  # type: ignore[attr-defined]
     feed(judge, trainer, (list(range(5)), points(*range(5))))
@@ -221,6 +226,7 @@ def test_attributes_are_judged_where_they_are_told(
     assert log.logged == {"test/x.gender/ALL/auroc": 1.0}
     assert ("### x.gender" in capsys.readouterr().out) == (stage == "test")
     assert (tmp_path / "metrics.json").exists() == (stage == "test")
+    assert not [*tmp_path.glob("projector*")]  # there is no TensorBoard
     if stage == "test":
         metrics = json.loads((tmp_path / "metrics.json").read_text())
         assert metrics["x.gender"]["ALL"]["auroc"] == 1
@@ -420,7 +426,6 @@ def test_known_subjects_are_judged_where_there_are_scores(
     trainer.datamodule.protocols = {closed.id: closed}
     trainer.datamodule.default_protocols = (closed.id,)
     trainer.datamodule.dataset = "x"
-    trainer.logger = None  # type: ignore[attr-defined]
     callback = ProtocolEvaluation(bootstrap=0)
     callback.setup(trainer, None, "test")  # type: ignore[arg-type]
     scores = Scores(np.eye(2, dtype=np.float32)[[0, 1, 1, 1, 1]], sorted(set(TABLE["subject"]))[:2])
@@ -444,7 +449,6 @@ def spatial(table: pd.DataFrame, out: Path, stage: str = "test") -> OneProcess:
     trainer = OneProcess(stage, out)
     names = {"protocols": Biwi.protocols, "default_protocols": Biwi.default_protocols}
     trainer.datamodule = SimpleNamespace(sequences=table, dataset="biwi", **names)
-    trainer.logger = None  # type: ignore[attr-defined]
     return trainer
 
 
@@ -544,3 +548,61 @@ def test_an_empty_list_of_protocols_judges_and_keeps_nothing(
     judge.on_predict_epoch_end(trainer, Log())  # type: ignore[arg-type]
     assert capsys.readouterr().out == ""
     assert not list(tmp_path.rglob("metrics.json"))
+
+
+# ------------------------------------------------------------------------------------- TensorBoard
+
+
+def test_verdicts_against_a_loop() -> None:
+    """In the order of the table, whatever that is."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        [(s, "nm", n, v) for s in ("a", "b", "c") for n in (1, 5) for v in (0, 36, 90)],
+        columns=["subject", "condition", "number", "view"],
+    ).iloc[rng.permutation(18)]
+    values = rng.normal(size=(18, 3))
+    (evaluation,) = judge(
+        [CasiaB.protocols["casia_b.cross_view"]], torch.tensor(values), table, None, bootstrap=0
+    )
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    subject, number, view = (table[name].to_numpy() for name in ("subject", "number", "view"))
+    wanted = []
+    for row in range(18):
+        found = []
+        for other in {0, 36, 90} - {view[row]}:
+            gallery = np.flatnonzero((number == 1) & (view == other))
+            distance = np.linalg.norm(values[gallery] - values[row], axis=1)
+            found.append(subject[gallery[distance.argmin()]] == subject[row])
+        told = "right" if all(found) else "right in some" if any(found) else "wrong"
+        wanted.append(told if number[row] == 5 else "no probe")
+    assert {*wanted} == {"right", "right in some", "wrong", "no probe"}
+    assert isinstance(evaluation, Evaluation)
+    assert verdicts(evaluation, table) == wanted
+    assert verdicts(evaluation, table[3:5]) == wanted[3:5]
+
+
+def test_pairs_of_large_validations_are_left_to_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And to those that TensorBoard shows."""
+    table = TABLE.assign(condition=["nm", "nm", "nm", "nm", "nm"], number=[1, 5, 1, 5, 5])
+    shown: list[str] = []
+    monkeypatch.setattr(callbacks, "show", lambda board, tag, picture, step: shown.append(tag))
+    for most, board, kinds in (
+        (5, SimpleNamespace(flush=list), {"views", "cmc", "det"}),
+        (4, SimpleNamespace(flush=list), {"views", "cmc"}),
+        (5, None, set()),
+    ):
+        monkeypatch.setattr(callbacks, "PAIRED_IN_TRAINING", most)
+        monkeypatch.setattr(callbacks, "board_of", lambda trainer, board=board: board)
+        trainer = OneProcess("fit")
+        trainer.global_step = 3  # type: ignore[attr-defined]
+        callback = ProtocolEvaluation(["casia_b.cross_view"])
+        callback.setup(trainer, None, "fit")  # type: ignore[arg-type]
+        shown.clear()
+        callback.on_embeddings(trainer, None, points(*range(5)), table, None)  # type: ignore[arg-type]
+        assert {*shown} == {f"val/casia_b.cross_view/{kind}" for kind in kinds}
+
+
+def test_too_many_points_are_refused() -> None:
+    for wrong in (-1, 10_001):
+        with pytest.raises(InputError, match=f"projector is {wrong}; give 0 to 10,000"):
+            ProtocolEvaluation(projector=wrong)

@@ -38,7 +38,6 @@ POINTS[np.arange(len(TABLE)), TABLE["subject"].astype(int) - 1] += 2
 def test_windows_are_judged_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows are windows and stay apart; figures are those of the protocol's own function."""
     callback, trainer, log = ProtocolEvaluation(bootstrap=10), OneProcess(log_dir=tmp_path), Log()
-    trainer.logger = None  # type: ignore[attr-defined]
     empty = NeighbourProtocol("walks.none", "None.", {"number": [7]}, {"last": {"number": [2]}})
     protocols = {protocol.id: protocol for protocol in (VOTES, OTHERS, empty)}
     trainer.datamodule = SimpleNamespace(

@@ -9,14 +9,12 @@ from gaitbench.page.charts import cmc_chart, det_chart
 from gaitbench.page.details import (
     accuracy_of_people,
     embedding_map,
-    error_curve,
     hardest_probes,
-    rank_curve,
-    rejected_at,
     view_cells,
 )
 from gaitbench.page.walks import rows_in_store
 from gaitbench.protocols import Evaluation, Protocol, evaluate
+from gaitbench.protocols.curves import error_curve, rank_curve, rejected_at
 
 PROTOCOL = Protocol(
     id="test.each",

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gaitbench.errors import InputError
-from gaitbench.runs import read_run, read_runs, write_judged
+from gaitbench.runs import read_run, read_runs, read_settings, write_judged
 
 Make = Callable[..., Path]
 
@@ -158,3 +158,18 @@ def test_refuses_what_is_no_run(make: Make, tmp_path: Path) -> None:
             InputError, match=r"config\.yaml (is no readable YAML|holds no settings)"
         ):
             read_run(folder)
+
+
+def test_a_run_that_begins_knows_the_settings_of_its_training(tmp_path: Path) -> None:
+    training, test = tmp_path / "fit", tmp_path / "test"
+    for folder in (training / "checkpoints", test):
+        folder.mkdir(parents=True)
+    assert read_settings(test) == ({}, {})
+    checkpoint = training / "checkpoints" / "last.ckpt"
+    checkpoint.touch()
+    (training / "config.yaml").write_text("seed_everything: 7\n")
+    (test / "config.yaml").write_text(f"ckpt_path: {checkpoint}\nverbose: false\n")
+    own = {"ckpt_path": str(checkpoint), "verbose": False}
+    assert read_settings(test) == (own, {"seed_everything": 7})
+    (training / "config.yaml").write_text("a: [")  # no reason to stop the test
+    assert read_settings(test) == (own, {})

@@ -7,10 +7,19 @@ is needed; they are returned for the caller to change, and `save_figure` writes 
 from gaitbench.draw.attention import attention_summary, draw_attention
 from gaitbench.draw.canvas import LEFT, MIDDLE, RIGHT, has_ffmpeg, save_figure
 from gaitbench.draw.charts import attribute_chart, learning_curve, view_heat_map
+from gaitbench.draw.curves import draw_curves
 from gaitbench.draw.maps import animate_maps, draw_maps, map_summary
 from gaitbench.draw.poses import animate_poses, draw_poses, draw_sheet
 from gaitbench.draw.samples import animate_films, as_colors, draw_films, draw_heat, heated
-from gaitbench.draw.space import FROM_CAMERA, FROM_SIDE, SLANTING, from_above, seen_from
+from gaitbench.draw.space import (
+    FROM_CAMERA,
+    FROM_SIDE,
+    SLANTING,
+    from_above,
+    on_paper,
+    seen_from,
+)
+from gaitbench.draw.thumbs import image_thumbs, pose_thumbs
 
 __all__ = [
     "FROM_CAMERA",
@@ -26,6 +35,7 @@ __all__ = [
     "attention_summary",
     "attribute_chart",
     "draw_attention",
+    "draw_curves",
     "draw_films",
     "draw_heat",
     "draw_maps",
@@ -34,8 +44,11 @@ __all__ = [
     "from_above",
     "has_ffmpeg",
     "heated",
+    "image_thumbs",
     "learning_curve",
     "map_summary",
+    "on_paper",
+    "pose_thumbs",
     "save_figure",
     "seen_from",
     "view_heat_map",

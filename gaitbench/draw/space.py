@@ -28,6 +28,27 @@ def seen_from(pose: ArrayLike, skeleton: Skeleton, degrees: float) -> Array:
     return np.stack([across, -y, _found(pose, skeleton)], axis=-1)
 
 
+def on_paper(pose: ArrayLike, skeleton: Skeleton, spatial: bool, upwards: bool) -> Array:
+    """Poses as they were published, as other drawings take them.
+
+    Args:
+        pose: (..., T, V, 3).
+        skeleton: layout of the joints.
+        spatial: whether they are x, y, z in space; these are seen from the side.
+        upwards: whether y of those in a picture grows upwards.
+
+    Returns:
+        (..., T, V, 3): x right, y down, and confidence; 0 where a joint has no finite position.
+    """
+    if spatial:
+        drawn = seen_from(pose, skeleton, FROM_SIDE)
+    else:
+        drawn = np.array(pose, dtype=np.float64)
+        drawn[..., 1] *= -1 if upwards else 1
+    drawn[~np.isfinite(drawn).all(-1)] = 0
+    return drawn
+
+
 def from_above(pose: ArrayLike, skeleton: Skeleton) -> Array:
     """Where on the ground joints stand: (..., T, V, 3) of x, z, and 1, or 0 if lost."""
     x, _, z = np.moveaxis(np.asarray(pose, dtype=np.float64), -1, 0)

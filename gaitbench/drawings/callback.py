@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,11 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from gaitbench.activation import Attending, Explaining
 from gaitbench.batch import GaitBatch, Rows
+from gaitbench.board import board_of, show
 from gaitbench.callbacks import describe, run_directory
 from gaitbench.draw import has_ffmpeg, save_figure
 from gaitbench.drawings.activation import ActivationLook
@@ -27,6 +26,7 @@ from gaitbench.drawings.seen import Drawing, Look, Seen, joined
 from gaitbench.errors import InputError
 from gaitbench.files import written_whole
 from gaitbench.frame_activation import Watching
+from gaitbench.subsets import one_of_each
 from gaitbench.windows import Window
 from gaitbench.workers import in_parallel
 
@@ -231,16 +231,20 @@ class Drawings(pl.Callback):
                 seen.walks, unique_names(table), table.iterrows(), strict=True
             )
         ]
-        board = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
+        pictures: list[Path] = []
         for paths in in_parallel(look.write, drawings, "drawing", self.workers):
-            _show(board, paths, trainer.global_step)
+            pictures += [path for path in paths if path.suffix == ".png"]
         people = data.sequences["subject"].iloc[seen.rows].to_numpy(str)
         summary = look.summarise(seen.figures, people)
         with written_whole(directory / f"{look.summary}.csv") as beside:
             summary.to_csv(beside, index=False, lineterminator="\n")
         count = f"{_several(len(people), noun)} of {_several(len(set(people)), 'subject')}"
         figure = look.chart(summary, f"{network}, {count}")
-        _show(board, [save_figure(figure, directory / f"{look.summary}.png")], trainer.global_step)
+        pictures.append(save_figure(figure, directory / f"{look.summary}.png"))
+        board = board_of(trainer)
+        if board is not None:
+            for path in pictures:
+                show(board, f"draw/{path.stem}", path, trainer.global_step)
         print(f"{_several(len(drawings), noun)} drawn, {count} summed up, in {directory}")
 
 
@@ -269,16 +273,6 @@ def matching(table: pd.DataFrame, query: str) -> NDArray[np.bool_]:
             f"predicted; mend it or data.predict; values of the first sequence: {columns}"
         )
     return mask
-
-
-def one_of_each(subject: "pd.Series[Any]") -> Rows:
-    """An order in which everybody has a turn before anybody has a second; else at random.
-
-    The same subjects give the same order.
-    """
-    order = np.random.default_rng(0).permutation(len(subject))
-    turn = subject.iloc[order].groupby(subject.iloc[order].to_numpy()).cumcount()
-    return order[turn.to_numpy().argsort(kind="stable")]
 
 
 def unique_names(table: pd.DataFrame) -> list[str]:
@@ -317,12 +311,3 @@ def _network(method: pl.LightningModule) -> str:
     backbone, attention = (method.hparams.get(name) for name in ("backbone", "attention"))
     words = [type(method).__name__, backbone, attention and f"with {attention} attention"]
     return " ".join(filter(None, words))
-
-
-def _show(board: Any, paths: Sequence[Path], step: int) -> None:
-    """Send pictures to TensorBoard, if there is one."""
-    for path in paths:
-        if board is not None and path.suffix == ".png":
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            board.add_image(f"draw/{path.stem}", pixels, step, dataformats="HWC")

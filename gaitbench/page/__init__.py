@@ -7,7 +7,7 @@ from jinja2 import Environment, StrictUndefined
 
 from gaitbench import __version__
 from gaitbench.page.content import Content, Judged, content_of
-from gaitbench.page.details import RANKS
+from gaitbench.protocols.curves import RANKS
 
 __all__ = ["LARGEST", "Content", "Judged", "content_of", "rendered"]
 

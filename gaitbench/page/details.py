@@ -1,6 +1,5 @@
 """What a page shows of one run under one protocol, worked out from its embeddings."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +9,8 @@ from numpy.typing import NDArray
 
 from gaitbench.protocols import Evaluation
 from gaitbench.protocols.distances import Distance, pair_distances
-from gaitbench.protocols.figures import Floats, Integers, Trials, mean_of_means
+from gaitbench.protocols.figures import Floats, Integers, Trials
 from gaitbench.protocols.retrieval import METRICS
-from gaitbench.protocols.verification import Counts, error_rates
-
-RANKS = 20
-"""Ranks of a CMC curve."""
-
-FALSE_REJECTS_AT = (0.001, 0.01, 0.05, 0.1, 0.2)
-"""False-accept rates of the table behind a DET curve."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +51,6 @@ class EmbeddingMap:
     places: Floats
     shares: tuple[float, float]
     total: int
-
-
-def rank_curve(trials: Trials, most: int = RANKS) -> Floats:
-    """Share of probes whose person is among the nearest 1, 2, … items; CMC, (most,).
-
-    Means are taken as those of the protocol's figures, so that its first value is rank-1.
-    """
-    people, subject = np.unique(trials.subject, return_inverse=True)
-    cells, cell = np.unique(
-        np.stack([trials.probe_view, trials.gallery_view], 1), axis=0, return_inverse=True
-    )
-    found = (trials.first[:, None] > 0) & (trials.first[:, None] <= np.arange(1, most + 1))
-    everyone = np.ones((1, len(people)))
-    curve: Floats = mean_of_means(
-        everyone, subject, cell.reshape(-1), cells[:, 0], found.astype(np.float64)
-    )[0]
-    return curve
-
-
-def error_curve(genuine: Counts, impostor: Counts) -> tuple[Floats, Floats]:
-    """False-accept and false-reject rate at each threshold where either changes."""
-    accepted, true = error_rates(genuine, impostor)
-    changed = np.append(True, (np.diff(accepted) > 0) | (np.diff(true) > 0))
-    return accepted[changed], 1 - true[changed]
 
 
 def view_cells(table: pd.DataFrame, probes: str, exclude_same_view: bool) -> pd.DataFrame | None:
@@ -214,11 +182,6 @@ def embedding_map(points: NDArray[np.float32], most: int) -> EmbeddingMap:
     variance = np.append(lengths**2, [0, 0])
     shares = variance[:2] / max(float(variance.sum()), 1e-12)
     return EmbeddingMap(rows, places, (float(shares[0]), float(shares[1])), total)
-
-
-def rejected_at(accepted: Floats, refused: Floats, rates: Sequence[float]) -> list[float]:
-    """The least false-reject rate whose false-accept rate does not exceed each of those given."""
-    return [float(refused[np.flatnonzero(accepted <= rate)[-1]]) for rate in rates]
 
 
 def _length(value: float, distance: Distance) -> float:

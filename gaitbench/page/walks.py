@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gaitbench.draw import FROM_SIDE, LEFT, RIGHT, seen_from
+from gaitbench.draw import LEFT, RIGHT, on_paper
 from gaitbench.draw.poses import SEEN, box, followed, limb_colors
 from gaitbench.errors import InputError
 from gaitbench.protocols.protocol import KEY, WINDOW
@@ -47,13 +47,10 @@ class Walks:
     def _encoded(self, store: SequenceStore, row: int) -> dict[str, Any]:
         start, length = (int(store.sequences[name].iloc[row]) for name in ("start", "length"))
         start += max(0, length - FRAMES) // 2
-        pose = np.array(store.frames[start : start + min(FRAMES, length)], dtype=np.float64)
+        pose = store.frames[start : start + min(FRAMES, length)]
         layout = get_skeleton(str(store.info.skeleton))
-        if store.info.kind == "skeleton3d":
-            pose = seen_from(pose, layout, FROM_SIDE)
-        elif "y up" in store.info.units:
-            pose[..., 1] *= -1
-        pose[~np.isfinite(pose).all(-1)] = 0
+        info = store.info
+        pose = on_paper(pose, layout, info.kind == "skeleton3d", "y up" in info.units)
         pose = followed(pose, (0, 1))
         low, high = box(pose)
         scale = STEPS / float((high - low).max())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gaitbench.draw import FROM_CAMERA, FROM_SIDE, SLANTING, from_above, seen_from
+from gaitbench.draw import FROM_CAMERA, FROM_SIDE, SLANTING, from_above, on_paper, seen_from
 from gaitbench.skeleton import KINECT20
 
 
@@ -57,3 +57,12 @@ def test_heights_stay_whatever_the_view(degrees: float) -> None:
     pose = walk()
     paper = seen_from(pose, KINECT20, degrees)
     assert np.ptp(paper[..., 1]) == pytest.approx(np.ptp(pose[..., 1]))
+
+
+def test_published_poses_come_on_paper_with_y_downwards() -> None:
+    pose = np.array([[[1.0, 2.0, 0.9], [3.0, np.nan, 0.8]]])
+    assert on_paper(pose, KINECT20, False, False).tolist() == [[[1, 2, 0.9], [0, 0, 0]]]
+    assert on_paper(pose, KINECT20, False, True).tolist() == [[[1, -2, 0.9], [0, 0, 0]]]
+    assert pose[0, 0, 1] == 2  # the store's own are left alone
+    spatial = on_paper(walk(), KINECT20, True, True)
+    np.testing.assert_array_equal(spatial, seen_from(walk(), KINECT20, FROM_SIDE))
