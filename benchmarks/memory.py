@@ -7,10 +7,11 @@
 A store of DenseGait's size (217,954 tracks of 48 to 400 frames, 130 in the middle, 18 joints, 42
 attributes; 6 GB) or OUMVLP-Pose's (267,386 sequences of 18 to 32 frames; 1.4 GB) is written if the
 folder lacks it; remove it afterwards. Each stage runs in a process of its own and prints one line
-of JSON, in MB. ``anonymous`` is what this process alone has, ``mapped`` are pages of files, which
-the system takes back when it needs room; both together are the resident set. ``pss`` is the share
-of memory that a process answers for: pages that eight processes share count an eighth in each.
-``--epochs`` trains a tiny set for so many epochs and prints how the memory grows.
+of JSON, in MB; ``most`` is the largest resident set. ``anonymous`` is what this process alone has,
+``mapped`` are pages of files, which the system takes back when it needs room; both together are the
+resident set. ``pss`` is the share of memory that a process answers for: pages that eight processes
+share count an eighth in each. ``--epochs`` trains a tiny set for so many epochs and prints how the
+memory grows.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 SIZES = {"densegait": 217_954, "oumvlp": 267_386}
-STAGES = ("imports", "open", "setup", "epoch", "workers", "predict")
+STAGES = ("build", "imports", "open", "setup", "epoch", "workers", "train", "predict", "retrieval")
 WORKERS = 8
 BATCHES = 40  # read before workers are counted
 POSE = 18, 3
@@ -61,8 +62,8 @@ def write(folder: Path, size: str) -> Path:
             "length": length,
             "subject": people.astype(str),
             "condition": "walk" if size == "densegait" else "nm",
-            "number": np.arange(count) % 2,
-            "view": 15 * (np.arange(count) % 14),
+            "number": np.arange(count) % 26 // 13,
+            "view": 15 * (np.arange(count) % 13),
         }
         if size == "densegait":
             table |= {name: random.random(count, np.float32) for name in attribute_names()}
@@ -114,6 +115,13 @@ def usage(process: int | str = "self") -> dict[str, float]:
         "mapped": kept["RssFile"],
         "pss": found["Pss"],
     }
+
+
+def build_stage(path: Path) -> dict[str, float]:
+    """Frames written in blocks of a thousand sequences, and the table; nothing if it is there."""
+    begin = time.perf_counter()
+    write(path.parent, path.name)
+    return {"s": time.perf_counter() - begin}
 
 
 def open_stage(path: Path) -> dict[str, float]:
@@ -178,6 +186,41 @@ def workers_stage(path: Path) -> dict[str, float]:
         "waiting": added["Pss_Shmem"],
         "files": added["Pss_File"],
     }
+
+
+def train_stage(path: Path) -> dict[str, float]:
+    """Three steps of GaitFormer in its published size, 512 windows each, by pairs of windows."""
+    import pytorch_lightning as pl
+
+    from gaitbench.methods import GaitFormer
+
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        max_steps=3,
+        limit_val_batches=0,
+    )
+    data = data_of(path, batch_size=256, train_windows=2)
+    trainer.fit(GaitFormer(attributes=(), contrast="simclr"), datamodule=data)
+    return {}
+
+
+def retrieval_stage(path: Path) -> dict[str, float]:
+    """The second half of the people: one walk is the gallery, view by view, one are the probes."""
+    from gaitbench.protocols import Protocol, evaluate
+    from gaitbench.store import SequenceStore
+
+    table = SequenceStore.open(path).sequences
+    table = table.iloc[len(table) // 2 :].reset_index(drop=True)
+    walks: dict[str, Any] = {"gallery": {"number": (0,)}, "probes": {"01": {"number": (1,)}}}
+    how: dict[str, Any] = {"gallery_views": "each", "exclude_same_view": False, **walks}
+    protocol = Protocol(id="x", description="x", unmatched="wrong", **how)
+    values = np.random.default_rng(0).standard_normal((len(table), 256), dtype=np.float32)
+    begin = time.perf_counter()
+    evaluate(values, table, protocol, verification=False, bootstrap=0)
+    return {"embeddings": len(table), "s": time.perf_counter() - begin}
 
 
 def parts_of(process: int | str) -> dict[str, float]:
@@ -261,31 +304,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("data/benchmark"))
     parser.add_argument("--size", choices=SIZES, default="densegait")
-    parser.add_argument("--stage", choices=STAGES, help="only this one")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--epochs", type=int, help="growth over so many epochs, and nothing else")
     args = parser.parse_args()
     if args.epochs:
         growth(args.epochs, args.folder)
         return
-    if args.stage is None:
+    if len(args.stages) > 1:
         args.folder.mkdir(parents=True, exist_ok=True)
-        write(args.folder, args.size)
-        for stage in STAGES:
-            words = ["--folder", args.folder, "--size", args.size, "--stage", stage]
+        for stage in args.stages:
+            if stage == "retrieval" and args.size == "densegait":  # everybody walks once
+                continue
+            words = ["--folder", args.folder, "--size", args.size, "--stages", stage]
             subprocess.run([sys.executable, __file__, *map(str, words)], check=True)
         return
-    path = args.folder / args.size
+    path, (stage,) = args.folder / args.size, args.stages
     stages = {
+        "build": build_stage,
         "open": open_stage,
         "setup": setup_stage,
         "epoch": epoch_stage,
         "workers": workers_stage,
+        "train": train_stage,
         "predict": predict_stage,
+        "retrieval": retrieval_stage,
     }
-    if args.stage in ("imports", "setup", "epoch", "workers", "predict"):
+    if stage not in ("build", "open"):
         from gaitbench import callbacks, datamodules  # noqa: F401  # not counted as the stage's
-    figures = stages[args.stage](path) if args.stage in stages else {}
-    line = {"size": args.size, "stage": args.stage, **rounded({**figures, **usage()})}
+    figures = stages[stage](path) if stage in stages else {}
+    line = {"size": args.size, "stage": stage, **rounded({**figures, **usage()})}
     print(json.dumps(line))
 
 

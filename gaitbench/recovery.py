@@ -3,9 +3,11 @@
 import io
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -136,6 +138,10 @@ class Recovery(Checkpoint):
     process must end (SIGTERM). A training that has ended needs none. Nothing is kept with
     ``trainer.enable_checkpointing false``.
 
+    Of several processes it is enough that one is told to end: at every look, on a CPU after every
+    step, they ask each other, and all of them stop behind the same step. On a GPU that is no more
+    often than :class:`LossWatch` waits for it anyway.
+
     Args:
         every_minutes: time between two of them; 0 writes one at every look.
         keep: how many of the newest are kept, so that one is left should the newest be damaged.
@@ -150,6 +156,7 @@ class Recovery(Checkpoint):
         self.keep = keep
         self._due = 0.0  # when the next is written, on the clock that never goes back
         self._step = -1  # of the last look
+        self._told = False  # to end, one of several processes
         self._place: dict[str, int] = {}
         self._gradients: dict[str, Tensor] = {}
 
@@ -180,7 +187,17 @@ class Recovery(Checkpoint):
         }
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give them back; Lightning would give a loader its place only if nobody had seen it."""
+        """Give them back; Lightning would give a loader its place only if nobody had seen it.
+
+        Of several processes each now remembers a SIGTERM until the others hear of it, too.
+        """
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            # Lightning's own handler speaks to the others from wherever each of them is, which
+            # gets between the exchanges of a step; and it has each step wait for the first process
+            self._told = trainer.received_sigterm
+            trainer._signal_connector.received_sigterm = False
+            signal.signal(signal.SIGTERM, self._note)
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         if self._place:
             loader: Any = trainer.train_dataloader
             loader.load_state_dict(self._place)
@@ -209,7 +226,10 @@ class Recovery(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save after a step, if it is time; an epoch's last step waits for the epoch's end."""
+        """Save after a step, if it is time; an epoch's last step waits for the epoch's end.
+
+        Lightning stops the training behind it where the processes have agreed on that.
+        """
         every = trainer.val_check_batch
         judged = isinstance(every, int) and any(
             (batch + 1) % every == 0 for batch in (batch_idx, trainer.fit_loop.total_batch_idx)
@@ -218,12 +238,16 @@ class Recovery(Checkpoint):
         if trainer.is_last_batch or judged or trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        if self._step % max(1, trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
+        look = self._step % max(1, trainer.log_every_n_steps) == 0  # type: ignore[attr-defined]
+        if look or pl_module.device.type == FREE:
+            self._agree(trainer)
+        if look:
             self._save_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after an epoch, if it is time or the process must end."""
-        if trainer.received_sigterm and trainer.world_size == 1:
+        self._agree(trainer)
+        if trainer.received_sigterm:
             self._due = 0
         self._save_if_due(trainer, pl_module)
 
@@ -244,13 +268,20 @@ class Recovery(Checkpoint):
         if not isinstance(exception, SIGTERMException) or not self.active:
             return
         # within a validation weights may be averaged ones, and the last checkpoint has to do
-        between_steps = trainer.world_size == 1 and trainer.training
-        if between_steps and not self._path(trainer).exists():
+        if trainer.training and not trainer.strategy.broadcast(self._path(trainer).exists()):
             self._save(trainer, pl_module)
         rank_zero_only(print)(
             f"stopped by SIGTERM at step {trainer.global_step}; `gaitbench fit --resume "
             f"{os.path.relpath(self.run)}` goes on"
         )
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._told = True
+
+    def _agree(self, trainer: pl.Trainer) -> None:
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(self._told, all=False)
+            trainer._signal_connector.received_sigterm = stop
 
     def _path(self, trainer: pl.Trainer) -> Path:
         return self.run / FOLDER / f"step-{trainer.global_step:09d}.ckpt"

@@ -21,10 +21,22 @@ from gaitbench.processes import process_rank
 
 
 class Recorder(pl.Callback):
-    """Writes down the loss and the samples of each training step of this process."""
+    """Writes down the loss and the samples of each training step of this process.
+
+    And gradients and weights of the first one.
+    """
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Any]] = []
+        self.first: dict[str, Any] = {}
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, method: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if not self.first:
+            weights = dict(method.named_parameters())
+            grads = {name: w.grad.clone() for name, w in weights.items() if w.grad is not None}
+            self.first = {"gradients": grads, "rate": optimizer.param_groups[0]["lr"]}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, method: Any, outputs: Any, batch: GaitBatch, batch_idx: int
@@ -32,12 +44,15 @@ class Recorder(pl.Callback):
         loss = float(trainer.callback_metrics["train/loss"])
         seen = batch.frames.double().flatten(1).sum(1).tolist()
         self.steps.append({"loss": loss, "rows": batch.row.tolist(), "seen": seen})
+        if len(self.steps) == 1:
+            self.first["weights"] = {n: w.detach().clone() for n, w in method.named_parameters()}
 
     def on_fit_end(self, trainer: pl.Trainer, method: pl.LightningModule) -> None:
         out = Path(trainer.default_root_dir)
         rank = trainer.global_rank
         (out / f"steps{rank}.json").write_text(json.dumps(self.steps))
         torch.save(method.state_dict(), out / f"weights{rank}.pt")
+        torch.save(self.first, out / f"first{rank}.pt")
 
 
 class Recorded(cli.GaitCLI):

@@ -1,8 +1,11 @@
-"""Two processes train, and the second one dies or stops: ``lost_process.py SIGNAL WORD ...``.
+"""Two processes train, and the second gets a signal: ``lost_process.py TRAININGS``.
 
-Prints the exit status of the first, and the seconds that it went on for without the other.
+They are told in JSON, each as [signal, step, words]: it dies, stops, or is told to end as that step
+begins; 0 is no signal. Prints the exit status of both, and the seconds that the first went on for
+without the other.
 """
 
+import json
 import os
 import signal
 import sys
@@ -16,14 +19,16 @@ from gaitbench.methods import GaitMethod
 from tests.distributed_runs import free_port
 
 
-def main(which: int, words: list[str]) -> None:
+def main(which: int, step: int, words: list[str]) -> None:
     """Fork both, wait for the first, make an end of the second."""
 
+    original = GaitMethod.on_train_batch_start
+
     def lose(self: Any, batch: Any, batch_idx: int) -> None:
-        if self.trainer.global_step == 2 and self.trainer.global_rank == 1:
+        original(self, batch, batch_idx)
+        if self.trainer.global_step == step and self.trainer.global_rank == 1:
             os.kill(os.getpid(), which)
 
-    GaitMethod.on_train_batch_start = lose  # type: ignore[method-assign]
     told = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "MASTER_PORT": free_port()}
     told |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test"}
     children = []
@@ -32,6 +37,7 @@ def main(which: int, words: list[str]) -> None:
         if not child:
             told |= {"RANK": rank, "LOCAL_RANK": rank}
             os.environ.update({name: str(value) for name, value in told.items()})
+            GaitMethod.on_train_batch_start = lose  # type: ignore[method-assign]
             status = run(words)
             sys.stdout.flush()
             os._exit(status)
@@ -41,8 +47,11 @@ def main(which: int, words: list[str]) -> None:
     status = os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
     os.kill(children[1], signal.SIGKILL)
     print(f"the first ended with {status} after {time.monotonic() - begun:.1f} s")
+    print(f"the second ended with {os.waitstatus_to_exitcode(os.waitpid(children[1], 0)[1])}")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(int(sys.argv[1]), sys.argv[2:])
+    for training in json.loads(sys.argv[1]):
+        main(*training)
+        sys.stdout.flush()

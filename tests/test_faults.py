@@ -153,8 +153,8 @@ def test_a_process_that_is_lost(which: int, bench: Bench) -> None:
     """The others end at once where it died, within their time-out where it hangs."""
     strategy = ["class_path=DDPStrategy", "init_args.timeout=0:00:08"]
     more = [*(f"--trainer.strategy.{word}" for word in strategy), "--trainer.devices=2"]
-    command = [sys.executable, "-m", "tests.lost_process", str(int(which))]
-    group = [*command, *bench.words("fit", *more)]
+    training = [int(which), 2, bench.words("fit", *more)]
+    group = [sys.executable, "-m", "tests.lost_process", json.dumps([training])]
     ended = subprocess.run(group, capture_output=True, text=True, timeout=200, check=True)
     complaint = "gaitbench: error: another process of this run has ended or does not answer "
     # in which words depends on which of gloo's threads sees it first

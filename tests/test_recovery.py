@@ -4,8 +4,11 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,11 @@ from gaitbench.checkpoints import read_checkpoint
 from gaitbench.datamodules.base import ResumableLoader
 from gaitbench.errors import InputError
 from gaitbench.methods import GaitMethod
+from gaitbench.methods.frames import FrameMethod
 from gaitbench.recovery import WholeCheckpoints, checkpoints_of, newest_checkpoint
 from gaitbench.samplers import RandomBatches
 from tests.conftest import CONFIG, SMALL, Bench
+from tests.test_distributed import silhouettes
 
 CALLBACKS = [
     {
@@ -166,6 +171,26 @@ def test_a_sigterm_saves_and_ends_well(
     assert differing(last, tmp_path / "run" / "checkpoints" / "last.ckpt") == []
 
 
+def test_several_processes_stop_together(whole: tuple[Bench, Path], tmp_path: Path) -> None:
+    """Where one of them is told: within an epoch, then behind its last batch; they go on alike."""
+    bench, _ = whole
+    late = ("--recovery.every_minutes=60", "--trainer.log_every_n_steps=50")
+    ddp = ("--trainer.strategy=ddp", "--trainer.devices=2")
+
+    apart, run = tmp_path / "apart", tmp_path / "run"
+    trainings = [(0, 0, apart), (signal.SIGTERM, 1, run), (signal.SIGTERM, 2, run), (0, 0, run)]
+    told = [(which, step, words(bench, out, *late, *ddp)) for which, step, out in trainings]
+    command = [sys.executable, "-m", "tests.lost_process", json.dumps(told)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
+    assert re.findall(r"ended with (\S+)", ended.stdout) == ["0"] * 8, ended.stderr
+    # the step at whose beginning one was told, and no checkpoint was due before
+    assert re.findall(r"stopped by SIGTERM at step (\d+)", ended.stdout) == ["2", "3"]
+    found = re.findall(r"Restored all states from the checkpoint at .*run/(\S+)", ended.stderr)
+    assert set(found) == {"recovery/step-000000002.ckpt", "recovery/step-000000003.ckpt"}
+    ends = [out / "checkpoints" / "last.ckpt" for out in (apart, run)]
+    assert differing(*ends) == []
+
+
 def test_a_sigterm_leaves_a_test_undone(
     bench: Bench, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +216,93 @@ def broken_off(command: list[str], patch: pytest.MonkeyPatch, step: int) -> None
     with patch.context() as context, pytest.raises(Crash):
         context.setattr(GaitMethod, "on_train_batch_start", crash)
         run(command)
+
+
+PLATEAU = (
+    f"--config={CONFIG.parents[1] / 'gaitset' / 'silhouettes.yaml'}",
+    "--model.rate=plateau",
+    "--model.patience=0",
+    "--model.rate_factor=0.5",
+    "--model.rate_floor=0",
+    "--model.embedding_dim=248",
+    # so far that some epochs are worse than the one before
+    "--model.learning_rate=0.01",
+    "--data.frames=2",
+    "--data.batch_size=8",
+    "--data.sequences_per_subject=2",
+    "--trainer.max_epochs=4",
+    "--trainer.max_steps=-1",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+    "--evaluation.bootstrap=10",
+    *OFTEN,
+)
+
+
+@pytest.mark.parametrize(
+    ("validation", "moments"), [("none", ("within",)), ("test", ("end", "validation"))]
+)
+def test_a_plateau_goes_on_as_if_nothing_had_been(
+    validation: str, moments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From within an epoch, from its end, and from the end of a validation."""
+    judged = {"filename": "judged", "monitor": "val/loss", "save_top_k": 1, "mode": "max"}
+    callbacks = [*CALLBACKS, {"class_path": "ModelCheckpoint", "init_args": judged}]
+    command = [
+        "fit",
+        *PLATEAU,
+        f"--data.path={silhouettes(tmp_path / 'walks.npz')}",
+        f"--data.cache={tmp_path / 'cache'}",
+        f"--data.validation={validation}",
+        f"--trainer.callbacks={json.dumps(callbacks[: 2 + (validation == 'test')])}",
+    ]
+    last = tmp_path / "whole" / "checkpoints" / "last.ckpt"
+    assert run([*command, f"--resume={last.parents[1]}"]) == 0
+    content = read_checkpoint(last)
+    epoch = content["global_step"] // 4
+    assert epoch >= 3
+    fallen = content["optimizer_states"][0]["param_groups"][0]["lr"] / 0.01
+    assert 1 / 16 < fallen < 1
+
+    original = FrameMethod.on_train_epoch_end
+
+    def dies(self: FrameMethod) -> None:
+        if self.current_epoch == 2:
+            raise Crash
+        original(self)
+
+    for moment in moments:
+        resumed = [*command, f"--resume={tmp_path / moment}"]
+        if moment != "validation":
+            broken_off(resumed, monkeypatch, 2 * epoch - (moment == "within"))
+        else:
+            with monkeypatch.context() as patch, pytest.raises(Crash):
+                patch.setattr(FrameMethod, "on_train_epoch_end", dies)
+                run(resumed)
+        assert run(resumed) == 0
+        again = tmp_path / moment / "checkpoints" / "last.ckpt"
+        assert differing(last, again) == []
+        rates = [
+            read_checkpoint(path)["optimizer_states"][0]["param_groups"][0]["lr"]
+            for path in (last, again)
+        ]
+        assert rates[0] == rates[1]
+
+
+def test_a_plateau_without_a_validation_says_so(tmp_path: Path, refused) -> None:
+    sentence = refused(
+        [
+            "fit",
+            *PLATEAU,
+            f"--data.path={silhouettes(tmp_path / 'walks.npz')}",
+            f"--data.cache={tmp_path / 'cache'}",
+            "--data.validation=test",
+            "--trainer.limit_val_batches=0",
+            f"--trainer.default_root_dir={tmp_path}",
+        ]
+    )
+    assert "model.rate plateau looks at the validation loss, and epoch 0 had none" in sentence
 
 
 def test_what_is_kept(

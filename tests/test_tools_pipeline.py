@@ -14,6 +14,7 @@ from gaitbench.__main__ import run
 from gaitbench.checkpoints import read_checkpoint
 from gaitbench.errors import InputError
 from gaitbench.methods import GaitGraph2
+from gaitbench.recovery import checkpoints_of
 from gaitbench.synthetic import synthesize_biwi
 from gaitbench.tools import pipeline
 from tests.conftest import CONFIG, SMALL
@@ -119,21 +120,50 @@ def test_a_stopped_training_goes_on(
     whole = pipeline.mark_of(out / "embed" / "predictions")
     capsys.readouterr()
 
-    def dies(method: GaitGraph2) -> None:
-        if method.current_epoch == 1:
+    def dies(method: GaitGraph2, *anything: Any) -> None:
+        if method.trainer.global_step == 4:
             raise RuntimeError("killed\nby somebody")
 
+    often = ("--recovery.every_minutes=0", "--trainer.log_every_n_steps=1")
     with monkeypatch.context() as patch:
-        patch.setattr(GaitGraph2, "on_train_epoch_start", dies)
-        assert status(file, "--again", "train") == 2
+        patch.setattr(GaitGraph2, "on_train_batch_start", dies)
+        assert status(file, *often, "--again", "train") == 2
     said = capsys.readouterr().err
     assert said.endswith("error: stage train (fit) failed: RuntimeError: killed\n")
     assert "mark" not in json.loads((out / "train" / "stage.json").read_text())
-    (out / "train" / "checkpoints" / "newer.ckpt").write_bytes(b"half")
-    assert status(file) == 0
-    last = out / "train" / "checkpoints" / "last.ckpt"
-    assert f"[1/2] train: fit, going on from {last} ..." in capsys.readouterr().out
+    # within the second epoch, and not from the end of the first; the newest was not written whole
+    before, newest = (out / "train" / "recovery" / f"step-{step:09d}.ckpt" for step in (4, 5))
+    assert before.is_file()
+    newest.write_bytes(b"half")
+    assert status(file, *often) == 0
+    said = capsys.readouterr().out
+    assert f"{newest} is no checkpoint that can be read safely" in said
+    assert f"[1/2] train: fit, going on from {before} ..." in said
     assert pipeline.mark_of(out / "embed" / "predictions") == whole
+    assert not before.parent.exists()
+
+
+def test_a_stopped_training_whose_checkpoints_are_all_damaged(
+    file: Path, refused: Callable[[list[str]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is thrown away before somebody has looked."""
+    written(file, {"train": STAGES["train"]})
+    stage = file.parent / "out" / "train"
+
+    def dies(method: GaitGraph2) -> None:
+        if method.current_epoch == 1:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GaitGraph2, "on_train_epoch_start", dies)
+        assert status(file) == 2
+    left = checkpoints_of(stage)
+    assert left
+    for path in left:
+        path.write_bytes(b"half")
+    sentence = refused(["pipeline", str(file), "--out", str(stage.parent), *SMALL])
+    assert f"stage train (fit) failed: no checkpoint in {stage} is whole" in sentence
+    assert sorted(checkpoints_of(stage)) == sorted(left)
 
 
 def test_a_later_stages_mistake_is_found_before_the_first_runs(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from gaitbench.backbones import GaitSet, frame_network
 from gaitbench.batch import GaitBatch
@@ -85,8 +86,8 @@ class FrameMethod(GaitMethod):
         learning_rate: to begin with; peak of the one cycle.
         rate: ``constant``; ``one_cycle``; multiplied by ``rate_factor`` at each of ``milestones``,
             which are ``epochs`` or ``steps``; or, on a ``plateau``, whenever the validation loss,
-            without validation the training loss, has not become lower for more than ``patience``
-            epochs, down to ``rate_floor``.
+            without validation the mean training loss of a window, has not become lower for more
+            than ``patience`` epochs, down to ``rate_floor``.
         milestones: in rising order.
         rate_factor: see above.
         patience: see above.
@@ -144,6 +145,9 @@ class FrameMethod(GaitMethod):
         self.rate_factor = rate_factor
         self.patience = patience
         self.rate_floor = rate_floor
+        # what a plateau looks at: losses of this epoch's windows so far, and the last validation's
+        self._losses, self._windows = torch.zeros(()), 0
+        self._validated: float | None = None
 
     @property
     def window_shape(self) -> tuple[int | None, ...]:
@@ -200,6 +204,9 @@ class FrameMethod(GaitMethod):
             for name, value in terms.items():
                 self.log(f"train/{name}", value, **settings)
         self.log("train/loss", total, prog_bar=True, **settings)
+        if self.rate == "plateau":
+            self._losses = self._losses.to(total) + batch.total * total.detach()
+            self._windows += batch.total
         return total
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -220,16 +227,51 @@ class FrameMethod(GaitMethod):
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": schedule, "interval": interval},
             }
-        data: Any = getattr(self._trainer, "datamodule", None)
-        validated = data is not None and data.validation != "none"
-        fall = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        fall = ReduceLROnPlateau(
             optimizer, factor=self.rate_factor, patience=self.patience, min_lr=self.rate_floor
         )
-        watched = "val/loss" if validated else "train/loss_epoch"
+        # its steps are taken here, at the end of an epoch
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": fall, "interval": "epoch", "monitor": watched},
+            "lr_scheduler": {"scheduler": fall, "interval": "epoch", "reduce_on_plateau": False},
         }
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """See Lightning's; a plateau has its step at the end of an epoch."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_epoch_end(self) -> None:
+        """Let the rate fall on a plateau, before the epoch's checkpoints are written.
+
+        Lightning's own turn comes after them: a training that goes on from one would lack a step.
+
+        Raises:
+            InputError: if there should have been a validation, and was none.
+        """
+        fall: Any = self.lr_schedulers()
+        missed = isinstance(fall, ReduceLROnPlateau) and fall.last_epoch <= self.current_epoch
+        if not missed or not self.trainer.is_last_batch:
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is not None and data.validation != "none":
+            loss = self._last_validation()
+        elif self._windows:
+            loss = float(self._losses) / self._windows
+        else:  # the epoch was trained before such means were kept
+            return
+        if loss is None:
+            raise InputError(
+                f"model.rate plateau looks at the validation loss, and epoch {self.current_epoch} "
+                "had none; leave trainer.limit_val_batches and check_val_every_n_epoch "
+                "out, or give data.validation none or another model.rate"
+            )
+        fall.step(loss)
+        self._losses, self._windows = torch.zeros(()), 0
+
+    def _last_validation(self) -> float | None:
+        told = getattr(self._trainer, "callback_metrics", {}).get("val/loss", self._validated)
+        return None if told is None else float(told)
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """The rate of every epoch or step."""
@@ -239,8 +281,14 @@ class FrameMethod(GaitMethod):
             return SteadyFall(optimizer, 1)
         return Milestones(optimizer, self.milestones, self.rate_factor)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See :class:`GaitMethod`; what a plateau has seen is kept."""
+        super().on_save_checkpoint(checkpoint)
+        if self.rate == "plateau":
+            checkpoint["plateau"] = self._losses, self._windows, self._last_validation()
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See :class:`GaitMethod`; a plateau's best loss and how long ago it was are kept."""
+        """See :class:`GaitMethod`; a plateau goes on from its best loss and what it had seen."""
         states = checkpoint.get("lr_schedulers", [])
         stand = [
             {name: state[name] for name in ("best", "num_bad_epochs") if name in state}
@@ -249,6 +297,8 @@ class FrameMethod(GaitMethod):
         super().on_load_checkpoint(checkpoint)
         for state, kept in zip(states, stand, strict=True):
             state |= kept
+        if "plateau" in checkpoint:
+            self._losses, self._windows, self._validated = checkpoint["plateau"]
 
 
 def classifier(weight: float, *settings: Any, **more: Any) -> dict[str, nn.Module]:

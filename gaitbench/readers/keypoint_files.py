@@ -342,7 +342,7 @@ def _cut(
 ) -> tuple[Poses, Skeleton]:
     """(N, V', 3) poses in a layout of ours, all finite."""
     skeleton, picked = kept_joints(poses.shape[1], names)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite, and is refused
         kept = np.ascontiguousarray(poses[:, picked], np.float32)
     if not np.isfinite(kept).all():
         number, joint, axis = np.argwhere(~np.isfinite(kept))[0]

@@ -110,7 +110,8 @@ def _smoothest(candidates: Poses, listed: Numbers, length: Numbers) -> Numbers:
 
 def _costs(poses: Poses) -> tuple[NDArray[Any], NDArray[Any]]:
     """(T, K) of each candidate and (T - 1, K, K) of each step between those of (T, K, V, 3)."""
-    height, confidence = _height(poses), poses[..., 2].mean(axis=-1)
+    confidence = np.maximum(poses[..., 2].mean(axis=-1, dtype=np.float64), 0)
+    height = _height(poses)
     tallest = height.max(axis=1, keepdims=True)
     surest = confidence.max(axis=1, keepdims=True)
     own = 1 - (height / np.maximum(tallest, TINY) + confidence / np.maximum(surest, TINY)) / 2

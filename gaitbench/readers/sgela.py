@@ -392,7 +392,7 @@ def _axis(path: Path, size: int, joints: int) -> NDArray[np.float32]:
             f"{path} holds {values.size} values of {values.dtype}, expected numbers, {window} a "
             f"window of {size} frames; copy it again, or mend data.frames"
         )
-    with np.errstate(over="ignore"):  # becomes infinite, and is refused
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite, and is refused
         windows: NDArray[np.float32] = values.reshape(-1, size, joints).astype(np.float32)
     if not np.isfinite(windows).all():
         window, frame, joint = np.argwhere(~np.isfinite(windows))[0]

@@ -244,8 +244,11 @@ def run_stage(stage: Stage, found: Mapping[str, Path], out: Path, place: str, ag
 
     Returns:
         The stage's folder.
+
+    Raises:
+        InputError: if it cannot run, or was stopped and left no checkpoint that is whole.
     """
-    from gaitbench import cli
+    from gaitbench import cli, recovery
 
     folder = out / stage.name
     taken = {
@@ -262,7 +265,7 @@ def run_stage(stage: Stage, found: Mapping[str, Path], out: Path, place: str, ag
         return folder
     going_on = None
     if same and "mark" not in record and stage.command == "fit":
-        going_on = newest_checkpoint(folder / CHECKPOINTS)
+        going_on = recovery.newest_checkpoint(folder)
     if going_on is not None:
         words.append(f"--ckpt_path={going_on}")
         print(f"{place}: {stage.command}, going on from {going_on} ...", flush=True)
@@ -350,17 +353,6 @@ def outcome(folder: Path, which: str = LAST) -> Path:
     return fitting[-1]
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole, which a training goes on from; None without one."""
-    from gaitbench.checkpoints import read_checkpoint
-
-    for path in sorted(folder.glob("*.ckpt"), key=lambda p: p.stat().st_mtime_ns, reverse=True):
-        with contextlib.suppress(InputError):
-            read_checkpoint(path)
-            return path
-    return None
-
-
 def mark_of(path: Path) -> str:
     """SHA-256 of a file, or of the names and contents of the files right in a folder."""
     if path.is_dir():
@@ -397,11 +389,13 @@ def _cleared(folder: Path, place: str) -> None:
     Raises:
         InputError: if the folder is not a stage's.
     """
+    from gaitbench.recovery import checkpoints_of
+
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / RECORD).is_file():
         raise InputError(f"{folder} is not of a pipeline; name another folder with --out")
-    if "mark" in _read_record(folder) or newest_checkpoint(folder / CHECKPOINTS):
+    if "mark" in _read_record(folder) or checkpoints_of(folder):
         previous = folder.with_name(folder.name + PREVIOUS)
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)

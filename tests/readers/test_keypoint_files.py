@@ -482,3 +482,12 @@ def test_any_json_is_read_or_refused(content: Any, tmp_path: Path) -> None:
     else:
         assert len({*map(len, people[:4])}) == 1
         assert np.isfinite(people.poses).all()
+
+
+def test_numbers_that_are_signals_are_refused(tmp_path: Path) -> None:
+    """A NaN that raises a flag where it is made single."""
+    poses = draw(2, 17).astype(np.float64)
+    poses.view(np.uint64)[1, 3, 0] = 0x7FF0000000000001
+    np.save(tmp_path / "walk.npy", poses)
+    with pytest.raises(InputError, match="has nan as x of "):
+        read_people(tmp_path / "walk.npy")

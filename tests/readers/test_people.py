@@ -172,3 +172,11 @@ def test_people_without_any_joint(person):
     if person != "first":
         frames = [[nobody, pose] for pose in someone]
         np.testing.assert_array_equal(chosen_poses(person, frames), someone)
+
+
+def test_confidences_below_zero_are_none() -> None:
+    """What is far below zero, beside the least there is, would be more than float32 holds."""
+    walks, doubtful = walker(np.random.default_rng(0)), walker(np.random.default_rng(1))
+    walks[..., 2], doubtful[..., 2] = 1e-38, -3e37
+    frames = [[doubt, sure] for doubt, sure in zip(doubtful, walks, strict=True)]
+    np.testing.assert_array_equal(chosen_poses("smoothest", frames), walks)

@@ -357,3 +357,13 @@ def test_windows_that_are_no_numbers(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "BIWI_train_npy_data" / "source_y_BIWI_6.npy").write_bytes(content)
     with pytest.raises(InputError, match=r"source_y_BIWI_6\.npy is (no|an) \.np[yz] file"):
         read(tmp_path, BIWI, tmp_path / "cache")
+
+
+def test_numbers_that_are_signals_are_refused(tmp_path: Path) -> None:
+    """A NaN that raises a flag where it is made single."""
+    path = biwi(tmp_path) / "BIWI_train_npy_data" / "source_y_BIWI_6.npy"
+    values = np.load(path)
+    values.view(np.uint64)[0, 7] = 0x7FF0000000000001
+    np.save(path, values)
+    with pytest.raises(InputError, match="no finite number for joint 7 in frame 0 of window 0"):
+        read(tmp_path, BIWI, tmp_path / "cache")
