@@ -102,8 +102,8 @@ def main() -> None:
                 low, high = ours.metrics["ALL"]["rank1_ci95"]  # type: ignore[misc]
                 between = ours.metrics["ALL"]["rank1_per_subject_ci95"]
                 difference = paired_difference(
-                    ours.trials["ALL"],
-                    theirs.trials["ALL"],
+                    ours.outcomes["ALL"],
+                    theirs.outcomes["ALL"],
                     resamples=given.resamples,
                     seed=repetition,
                 )

@@ -1,5 +1,7 @@
 """From a run's batches to embeddings and attributes, and from these to tables and files."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +16,12 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from gaitbench import __version__
 from gaitbench.arrays import mapped_array
 from gaitbench.board import PROJECTED, VALUES, board_of, show, thumbs_of, write_projector
 from gaitbench.draw import attribute_chart, draw_curves, save_figure, view_heat_map
 from gaitbench.errors import InputError
-from gaitbench.files import EMBEDDINGS, SEQUENCES, written_whole
+from gaitbench.files import EMBEDDINGS, JUDGED, METRICS, SEQUENCES, written_whole
 from gaitbench.protocols import (
     AttributeEvaluation,
     AttributeProtocol,
@@ -38,7 +41,7 @@ from gaitbench.protocols import (
     write_metrics,
 )
 from gaitbench.protocols.curves import cmc_curves, det_curves
-from gaitbench.protocols.protocol import KEY, WINDOW
+from gaitbench.protocols.probes import KEY, WINDOW
 from gaitbench.protocols.results import TITLES, percent
 from gaitbench.rows import RowFile, mean_of_rows
 from gaitbench.subsets import one_of_each
@@ -345,7 +348,14 @@ class ProtocolEvaluation(EmbeddingCollector):
         }
         drawn: Mapping[str, Figure | Path | None] = {}
         if not training:
-            drawn = publish(evaluations, self.directory)
+            drawn = publish(
+                evaluations,
+                self.directory,
+                stage=trainer.state.fn,
+                distance=self.distance,
+                rerank=self.rerank,
+                bootstrap=self.bootstrap,
+            )
             print(f"\nwritten to {self.directory}")
         elif board is not None:
             drawn = {found.protocol.id: figure_of(found) for found in evaluations}
@@ -544,8 +554,15 @@ def verdicts(evaluation: Evaluation, sequences: pd.DataFrame) -> list[str]:
     return found.fillna("no probe").tolist()
 
 
-def publish(evaluations: Sequence[AnyEvaluation], directory: Path) -> dict[str, Path]:
-    """Print the tables, and write them with their figures and ``metrics.json``.
+def publish(
+    evaluations: Sequence[AnyEvaluation], directory: Path, **settings: Any
+) -> dict[str, Path]:
+    """Print the tables, and write them with their figures, probes and ``metrics.json``.
+
+    Args:
+        evaluations: what was found.
+        directory: of the run.
+        settings: how it was found, for ``judged.json``.
 
     Returns:
         Protocol to the file of its heat map or areas, where it has any.
@@ -558,7 +575,21 @@ def publish(evaluations: Sequence[AnyEvaluation], directory: Path) -> dict[str, 
         if (figure := figure_of(evaluation)) is not None:
             files[name] = save_figure(figure, directory / "tables" / f"{name}.png")
     write_metrics(evaluations, directory)
+    write_judged(directory, **settings)
     return files
+
+
+def write_judged(directory: Path, **settings: Any) -> None:
+    """Write down how the figures of a folder came about, and of which figures that is said.
+
+    Args:
+        directory: that has ``metrics.json``.
+        settings: such as the command and the distance.
+    """
+    digest = hashlib.sha256((directory / METRICS).read_bytes()).hexdigest()
+    told = {**settings, "version": __version__, "metrics": digest}
+    with written_whole(directory / JUDGED) as path:
+        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 class PredictionWriter(EmbeddingCollector):

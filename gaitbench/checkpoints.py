@@ -27,6 +27,11 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise InputError(f"checkpoint {path} does not exist; name a .ckpt file of a run")
+    if Path(path).suffix == ".onnx":
+        raise InputError(
+            f"{path} is an exported network and no checkpoint; `test` takes it by --model "
+            f"ExportedNetwork --model.path {path}, `embed` by --model {path}"
+        )
     if _is_flipped(Path(path)):
         raise InputError(
             f"{path} is damaged, its checksums are wrong; copy it again, or name another .ckpt file"

@@ -141,6 +141,10 @@ class GaitCLI(LightningCLI):
         command = self.config.subcommand
         model = self.config[command].get("model")
         if getattr(model, "class_path", "").endswith(".ExportedNetwork"):  # comes trained
+            if path := self.config[command].ckpt_path:
+                raise InputError(
+                    f"an exported network comes trained; leave --ckpt_path {path} out, or --model"
+                )
             self.origin = OnnxNetwork(Path(model.init_args.path)).info.origin
         elif command != "fit" and not self.config[command].ckpt_path:
             raise InputError(

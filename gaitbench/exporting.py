@@ -147,7 +147,7 @@ def export(
                     f"{difference:.1e} in values up to {largest:.3g}, more than {TOLERANCE:g} of "
                     "them, so nothing was written; export in the other format and report this"
                 )
-            seconds, torch_seconds, runs = _times((written, network), examples[0])
+            seconds, torch_seconds, runs = walk_times((written, network), examples[0])
     return Report(info, difference, largest, seconds, torch_seconds, runs)
 
 
@@ -275,7 +275,7 @@ def _of_onnx(path: Path) -> Network:
     return lambda frames: [torch.from_numpy(values) for values in run(frames.numpy()).values()]
 
 
-def _times(networks: Sequence[Network], walks: Tensor) -> tuple[float, float, int]:
+def walk_times(networks: Sequence[Network], walks: Tensor) -> tuple[float, float, int]:
     """Median seconds for one walk of both networks on one core, and how many runs they are of.
 
     It is processor time, which other programs on the machine hardly change.

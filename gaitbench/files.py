@@ -10,8 +10,9 @@ from gaitbench.errors import InputError
 EMBEDDINGS, SEQUENCES = "embeddings.npy", "sequences.csv"
 """What a prediction writes: a row a sequence, and a line a row."""
 
-CONFIG, METRICS = "config.yaml", "metrics.json"
-"""What a run leaves in its folder: its settings, and figures by protocol and set of probes."""
+CONFIG, METRICS, JUDGED = "config.yaml", "metrics.json", "judged.json"
+"""What a run leaves in its folder: its settings, figures by protocol and set of probes, and how
+these came about."""
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gaitbench.errors import InputError
-from gaitbench.files import CONFIG, EMBEDDINGS, METRICS, SEQUENCES, written_whole
+from gaitbench.files import CONFIG, EMBEDDINGS, JUDGED, METRICS, SEQUENCES
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-JUDGED = "judged.json"
+    from gaitbench.protocols.probes import Probes
 
 Settings = Mapping[str, Any]
 Metrics = dict[str, dict[str, dict[str, Any]]]
@@ -62,6 +63,9 @@ class Run:
         store: its folder; None likewise.
         distance: by which embeddings were compared in place of the protocol's; None if by that.
         rerank: whether the gallery was ordered again.
+        seed: of the training; None if unknown.
+        stage: command that judged it, ``test``; None if it is not written down.
+        judged: folder of its figures; None where nothing was judged.
     """
 
     name: str
@@ -76,6 +80,9 @@ class Run:
     store: Path | None
     distance: str | None
     rerank: bool
+    seed: int | None = None
+    stage: str | None = None
+    judged: Path | None = None
 
     @property
     def method(self) -> str | None:
@@ -88,19 +95,13 @@ class Run:
         settings: Settings = (self.config.get("data") or {}).get("init_args") or {}
         return settings
 
-    @property
-    def seed(self) -> int | None:
-        """Of the training; None if unknown."""
-        seed = self.training.get("seed_everything")
-        return seed if type(seed) is int else None
-
     @cached_property
     def recipe(self) -> str | None:
-        """The same for runs that differ in the seed alone; None if the seed is not known.
+        """The same for runs that differ in the seed alone; None if the training is not known.
 
         How figures were made of embeddings is not part of it; the protocol tells that.
         """
-        if self.seed is None:
+        if self.seed is None or not self.training:
             return None
         judged = {name: self.config.get(name) for name in ("model", "data")}
         return json.dumps([self._plain(judged), self._plain(self.training)], sort_keys=True)
@@ -114,6 +115,17 @@ class Run:
         from gaitbench.callbacks import read_predictions
 
         return read_predictions(self.predictions or self.folder)
+
+    def read_probes(self, protocol: str) -> "Probes | None":
+        """What its probes gave by a protocol; None if that is not written down.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        from gaitbench.protocols.probes import FOLDER, Probes
+
+        path = (self.judged or self.folder) / FOLDER / f"{protocol}.parquet"
+        return Probes.read(path) if self.judged and path.is_file() else None
 
     def _plain(self, settings: Settings) -> Any:
         """The settings without places; the data's path is told by its fingerprint if known."""
@@ -181,11 +193,12 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     else:
         judged = settings.get("evaluation") or {}
     store, fingerprint = _store_of(settings, folder)
+    trained = _training_of(settings, folder)
     return Run(
         name=name or folder.resolve().name,
         folder=folder,
         config=settings,
-        training=_training_of(settings, folder),
+        training=trained,
         dataset=_dataset_of(settings, folder),
         metrics=_read_metrics(found) if found else {},
         predictions=predictions,
@@ -194,20 +207,10 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         store=store,
         distance=judged.get("distance"),
         rerank=bool(judged.get("rerank")),
+        seed=_seed_of(settings, trained, folder),
+        stage=judged.get("stage"),
+        judged=found and found.parent,
     )
-
-
-def write_judged(folder: Path, **settings: Any) -> None:
-    """Write down how the ``metrics.json`` of a folder came about, where no ``config.yaml`` says so.
-
-    Args:
-        folder: of the figures.
-        settings: by which they were judged.
-    """
-    digest = hashlib.sha256((folder / METRICS).read_bytes()).hexdigest()
-    with written_whole(folder / JUDGED) as path:
-        told = json.dumps({**settings, "metrics": digest}, indent=2)
-        path.write_text(told + "\n", encoding="utf-8")
 
 
 def read_settings(folder: Path) -> tuple[Settings, Settings]:
@@ -273,7 +276,7 @@ def _read_metrics(path: Path) -> Metrics:
 
 
 def _read_judged(metrics: Path | None) -> dict[str, Any]:
-    """How the figures came about, if ``evaluate`` has written these very ones."""
+    """How the figures came about, if that was written down of these very ones."""
     try:
         assert metrics is not None
         judged = json.loads((metrics.parent / JUDGED).read_text(encoding="utf-8"))
@@ -301,6 +304,18 @@ def _training_of(config: Settings, folder: Path) -> Settings:
     settings, _ = _read_config(path)
     # a test in the same folder has written its own over them
     return {} if {"verbose", "return_predictions"} & {*settings} else settings
+
+
+def _seed_of(config: Settings, training: Settings, folder: Path) -> int | None:
+    """Seed of the training, of which the checkpoint tells where its settings are gone."""
+    seed = training.get("seed_everything")
+    checkpoint = None if training else _found(config.get("ckpt_path"), folder)
+    if checkpoint is not None:
+        from gaitbench.checkpoints import read_checkpoint
+
+        with suppress(InputError):
+            seed = read_checkpoint(checkpoint).get("gaitbench", {}).get("seed")
+    return seed if type(seed) is int else None
 
 
 def _dataset_of(config: Settings, folder: Path) -> str | None:

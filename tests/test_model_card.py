@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gaitbench.checkpoints import read_checkpoint
 from gaitbench.datamodules import CasiaB
 from gaitbench.model_card import BEGIN, CARD, END, UNTESTED, with_figures
 from tests.conftest import Bench, newest_run
@@ -25,6 +26,7 @@ def test_fit_writes_it_and_test_adds_what_it_found(
     assert rows["validated on"].startswith("nobody")
     assert (rows["epochs"], rows["seed"]) == ("1", "7")
     assert rows["checkpoints"] == "last.ckpt"
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")["gaitbench"]["seed"] == 7
     assert "class_path: gaitbench.methods.GaitGraph2" in card
     assert UNTESTED in card
     assert "Not to be used for" in card

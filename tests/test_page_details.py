@@ -137,7 +137,7 @@ def test_hardest_probes_against_a_loop(protocol: Protocol) -> None:
 
 def test_people_and_views() -> None:
     evaluation, table = judged(PROTOCOL), walks()
-    people = accuracy_of_people(evaluation.trials["ALL"], evaluation.rows)
+    people = accuracy_of_people(evaluation.outcomes["ALL"])
     assert people["rank1"].is_monotonic_increasing and (people["probes"] == 3).all()
     assert people["rank1"].mean() == pytest.approx(evaluation.metrics["ALL"]["rank1_per_subject"])
     own: dict[str, list[bool]] = {}

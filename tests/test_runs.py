@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+import gaitbench
+from gaitbench.callbacks import write_judged
 from gaitbench.errors import InputError
-from gaitbench.runs import read_run, read_runs, read_settings, write_judged
+from gaitbench.runs import read_run, read_runs, read_settings
 
 Make = Callable[..., Path]
 
@@ -85,6 +88,11 @@ def test_test_in_the_trainings_own_folder_hides_the_seed(make: Make) -> None:
     run = read_run(folder.parent / "fit")
     assert run.seed is None
     assert run.recipe is None
+    # unless the checkpoint tells it; what else was set is not known
+    told = {"state_dict": {}, "pytorch-lightning_version": "2.6.6", "gaitbench": {"seed": 3}}
+    torch.save(told, folder.parent / "fit" / "checkpoints" / "last.ckpt")
+    run = read_run(folder.parent / "fit")
+    assert (run.seed, run.recipe) == (3, None)
 
 
 def test_fingerprint_is_that_of_the_runs_data(make: Make, tmp_path: Path) -> None:
@@ -125,11 +133,13 @@ def test_encodings_are_of_the_dataset_that_they_were_made_of(make: Make) -> None
 
 def test_later_judgement_overrules_the_config_while_its_figures_are_there(make: Make) -> None:
     folder = make("a")
-    write_judged(folder, distance="cosine", rerank=True, version="1")
+    write_judged(folder, stage="evaluate", distance="cosine", rerank=True)
     run = read_run(folder)
-    assert (run.distance, run.rerank, run.versions["gaitbench"]) == ("cosine", True, "1")
+    assert (run.distance, run.rerank, run.stage) == ("cosine", True, "evaluate")
+    assert run.versions["gaitbench"] == gaitbench.__version__
     (folder / "metrics.json").write_text("{}")  # another test in the same folder
-    assert (read_run(folder).distance, read_run(folder).rerank) == (None, False)
+    run = read_run(folder)
+    assert (run.distance, run.rerank, run.stage) == (None, False, None)
 
 
 def test_names_tell_runs_apart(make: Make) -> None:

@@ -3,6 +3,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,18 @@ import pytest
 import yaml
 
 from gaitbench.__main__ import run
-from gaitbench.callbacks import write_predictions
+from gaitbench.callbacks import publish, write_predictions
 from gaitbench.datamodules.casia_b import CROSS_VIEW
-from gaitbench.protocols import evaluate, write_metrics
+from gaitbench.protocols import (
+    ClosedSetProtocol,
+    NeighbourProtocol,
+    evaluate,
+    evaluate_closed_set,
+    evaluate_neighbours,
+    write_metrics,
+)
+from gaitbench.protocols.paired import paired_difference
+from gaitbench.protocols.probes import Probes
 from gaitbench.tools.compare import ENDINGS
 
 Make = Callable[..., Path]
@@ -173,10 +183,92 @@ def test_what_cannot_be_paired_is_said_in_a_line(
     write_predictions(stale / "predictions", embeddings(table, 30), table)
     assert run(["compare", *map(str, (first, mute, short, stale))]) == 0
     text = capsys.readouterr().out
-    assert "Not paired: mute left no embeddings, so it is not known which probes were right" in text
-    assert "first and short, for 1 sequences are only in the former, the first 124-nm-6-90." in text
-    assert "the figures of stale in casia_b.cross_view NM are not those of its embeddings" in text
+    assert "Not paired: mute left neither probes nor embeddings, so it is not known which" in text
+    assert "first and short, for 1 probes are only in the former, the first 124-nm-6-90." in text
+    assert "the figures of stale in casia_b.cross_view NM are not those of its probes" in text
     assert "same probes" not in text
+
+
+def judged_run(folder: Path, seed: int, stage: str = "test") -> Path:
+    """A run that left figures of three kinds of protocols and what its probes gave, no more."""
+    table = sequences().assign(recording=lambda t: t.index // 2)
+    random = np.random.default_rng(seed)
+    points = embeddings(table, 0) + random.normal(scale=0.5, size=(len(table), PEOPLE))
+    known = sorted({*table["subject"]})
+    given: dict[str, Any] = {"gallery": {"number": [1]}, "probes": {"ALL": {"number": [5, 6]}}}
+    publish(
+        [
+            evaluate(points, table, CROSS_VIEW, bootstrap=20),
+            evaluate_neighbours(
+                points, table, NeighbourProtocol("own.votes", "", **given), bootstrap=20
+            ),
+            evaluate_closed_set(
+                points, known, table, ClosedSetProtocol("own.known", "", {"ALL": {}}), bootstrap=20
+            ),
+        ],
+        folder,
+        stage=stage,
+        distance=None,
+        rerank=False,
+    )
+    return folder
+
+
+def test_every_kind_of_protocol_is_paired_by_what_probes_gave(
+    tmp_path: Path, shown: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [judged_run(tmp_path / name, seed) for seed, name in enumerate(("a", "b"))]
+    words = [word for name in ("rank1", "video_rank1", "cmc_auc") for word in ("--figure", name)]
+    lines = [line for line in shown(*folders, *words) if line["run"] == "b"]
+    assert [(line["protocol"], line["figure"]) for line in lines] == [
+        ("casia_b.cross_view", "rank1"),
+        ("own.votes", "rank1"),
+        ("own.votes", "video_rank1"),
+        ("own.known", "rank1"),
+        ("own.known", "cmc_auc"),
+    ]
+    for line in lines:
+        before, after = (
+            json.loads((folder / "metrics.json").read_text())[line["protocol"]][line["probes"]]
+            for folder in folders
+        )
+        assert float(line["gain"]) == pytest.approx(after[line["figure"]] - before[line["figure"]])
+        ours, theirs = (
+            Probes.read(folder / "probes" / f"{line['protocol']}.parquet").sets[line["probes"]]
+            for folder in folders
+        )
+        wanted = paired_difference(theirs, ours, line["figure"], resamples=1000)
+        told = [line[name] for name in ("gain", "gain_low", "gain_high", "other_side", "subjects")]
+        assert [*map(float, told)] == pytest.approx(wanted)
+    # what is there of a protocol that was judged before is no longer that of the figures
+    metrics = json.loads((folders[1] / "metrics.json").read_text())
+    metrics["own.known"]["ALL"]["rank1"] -= 0.01
+    (folders[1] / "metrics.json").write_text(json.dumps(metrics))
+    gained = {line["protocol"] for line in shown(*folders) if line["gain"]}
+    assert gained == {"casia_b.cross_view", "own.votes"}
+    assert run(["compare", *map(str, folders)]) == 0
+    assert "the figures of b in own.known ALL are not those of its probes" in (
+        capsys.readouterr().out
+    )
+
+
+def test_validation_stands_apart_from_a_test(
+    tmp_path: Path, shown: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test, one, two = (
+        judged_run(tmp_path / name, seed, stage)
+        for seed, (name, stage) in enumerate(
+            (("test", "test"), ("one", "validate"), ("two", "validate"))
+        )
+    )
+    lines = shown(test, one, "--figure", "cmc_auc")
+    assert [(line["protocol"], line["run"], line["gain"]) for line in lines] == [
+        ("own.known", "test", ""),
+        ("own.known, validate", "one", ""),
+    ]
+    assert run(["compare", str(test), str(one)]) == 0
+    assert "one was judged by `validate`, whose people may be others" in capsys.readouterr().out
+    assert shown(one, two, "--figure", "cmc_auc")[1]["gain"] != ""
 
 
 @pytest.mark.parametrize("form", ENDINGS)

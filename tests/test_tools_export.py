@@ -1,5 +1,6 @@
 """``gaitbench export`` and ``embed --model`` upon a checkpoint."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ QUICK = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
 
 def test_an_exported_network_embeds_what_its_checkpoint_embeds(
     walkers: Path,
+    cache: Path,
     checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -39,7 +41,26 @@ def test_an_exported_network_embeds_what_its_checkpoint_embeds(
     np.testing.assert_allclose(found["onnx"][0], found["torch"][0], atol=1e-4)
     assert found["onnx"][1].equals(found["torch"][1])
     assert np.abs(found["onnx"][0]).max() > 1e-3
+    # and a test judges it by the protocols of a dataset
+    here = ["--data", "CasiaB", "--data.path", str(walkers), "--data.frames", "8", *QUICK]
+    here += ["--data.cache", str(cache), "--trainer.logger=false", "--evaluation.bootstrap=0"]
+    figures = {}
+    for name, words in {
+        "torch": ["--ckpt_path", str(checkpoint), "--model.tta=false"],
+        "onnx": ["--model", "ExportedNetwork", "--model.path", str(network)],
+    }.items():
+        out = tmp_path / f"{name} test"
+        assert run(["test", *words, *here, f"--trainer.default_root_dir={out}"]) == 0
+        figures[name] = json.loads((out / "metrics.json").read_text())
+    assert figures["onnx"] == figures["torch"]
+    assert figures["onnx"]["casia_b.cross_view"]["NM"]["n"] > 0
     capsys.readouterr()
+    for named, sentence in (
+        (["--ckpt_path", str(network)], "`test` takes it by --model ExportedNetwork --model.path"),
+        ([*words, "--ckpt_path", str(checkpoint)], "an exported network comes trained; leave"),
+    ):
+        assert run(["test", *named, *here]) == 2
+        assert sentence in capsys.readouterr().err
     words = ["embed", str(walkers), "--model", str(network), "--out", str(tmp_path / "other")]
     words += ["--cache", str(tmp_path / "cache"), *QUICK]
     for more, sentence in (

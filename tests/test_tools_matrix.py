@@ -13,6 +13,7 @@ import yaml
 from gaitbench import cli
 from gaitbench.__main__ import run
 from gaitbench.errors import InputError
+from gaitbench.runs import read_run
 from gaitbench.tools.matrix import cells_of, short_names
 from tests.conftest import CONFIG
 
@@ -73,6 +74,8 @@ def test_each_checkpoint_on_each_dataset(
     assert [line[0] for line in table[1:]] == ["one", "two"]
     assert table[1][1:] == table[2][1:]
     assert table[1][-1] == ""
+    cell = read_run(out / "cells" / "one" / "far")  # as `compare` reads it
+    assert (cell.method, cell.dataset, cell.stage) == ("GaitGraph2", "CasiaB", "test")
     figures = whole["one"]["far"][CROSS]
     assert float(table[1][4]) == figures["NM"]["rank1"]
     assert whole["two"]["gone"]["error"] in shown.out

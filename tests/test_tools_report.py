@@ -188,11 +188,18 @@ def test_figures_views_and_people(make: Make) -> None:
 
 
 def test_what_is_not_there_is_said(make: Make) -> None:
-    text = written([make("first", store=False), make("second", predictions=False)])
+    second = make("second", predictions=False)
+    text = written([make("first", store=False), second])
     page = Page(text)
     assert "The walks are not drawn: the store of this run" in text
     assert not page.all("canvas")
-    assert "left no embeddings, so people" in text
+    # who was found is told by the probes of a test as well
+    assert "This run left no embeddings; single walks are not shown." in text
+    assert [words for tag, words in page.words if tag == "h4"].count("People") == 2
+    shutil.rmtree(second / "probes")
+    alone = written([second])
+    assert "left no embeddings and no probes, so people are not known;" in alone
+    assert "Rank-1 by person" not in alone
     assert [cell.get("class") for cell in page.all("td")].count("none") == 6
     assert [*page.data["maps"]] == ["0"]
 

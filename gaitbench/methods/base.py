@@ -1,6 +1,7 @@
 """What every method shares: steps, optimiser, what is trained on and what is compared."""
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -227,6 +228,8 @@ class GaitMethod(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what is needed to judge whether the weights fit, and how they were judged."""
         data: Any = getattr(self._trainer, "datamodule", None)
+        # where Lightning's seed_everything leaves it; what was not trained here has none
+        seed = os.environ.get("PL_GLOBAL_SEED") if self._trainer is not None else None
         checkpoint["gaitbench"] = {
             "version": gaitbench.__version__,
             "method": type(self).__name__,
@@ -234,6 +237,7 @@ class GaitMethod(pl.LightningModule):
             "dataset": data and data.dataset,
             "frame_kind": data and data.frame_kind,
             "protocols": list(data.default_protocols) if data else [],
+            "seed": int(seed) if seed else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ from gaitbench.page.details import (
 )
 from gaitbench.page.walks import Walks, opened, rows_in_store
 from gaitbench.protocols import Evaluation
+from gaitbench.protocols.probes import Outcomes, Probes
+from gaitbench.protocols.results import OVERALL
 from gaitbench.runs import Run
 from gaitbench.store import SequenceStore
 from gaitbench.tables import Table
@@ -50,6 +52,7 @@ class Judged:
         run: as it was read.
         figures: tables of all its figures.
         evaluations: protocol to what its embeddings gave, where they were judged again.
+        probes: protocol to what its probes gave, where that is known without these.
         tables: protocol to the long table that the run wrote itself.
         remarks: why something of it is not shown, a sentence each.
     """
@@ -57,6 +60,7 @@ class Judged:
     run: Run
     figures: Sequence[Table]
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    probes: Mapping[str, Probes] = field(default_factory=dict)
     tables: Mapping[str, tuple[pd.DataFrame, bool]] = field(default_factory=dict)
     remarks: Sequence[str] = ()
 
@@ -98,6 +102,7 @@ class Panel:
     run: int
     group: int
     cells: Cells | None = None
+    embedded: bool = False
     people: list[tuple[str, int, float]] = field(default_factory=list)
     left_out: int = 0
     hard: list[Hard] = field(default_factory=list)
@@ -170,6 +175,7 @@ def content_of(judged: Sequence[Judged], summary: list[Table], notes: list[str])
             for one in judged
             for protocol, probes in (
                 *((p, s) for p, found in one.evaluations.items() for s in found.trials),
+                *((p, s) for p, found in one.probes.items() for s in found.sets if s != OVERALL),
                 *((p, s) for p, (table, _) in one.tables.items() for s in _sets(table)),
             )
         )
@@ -229,15 +235,14 @@ def _panel(
         table, exclude = one.tables.get(protocol, (None, False))
         cells = None if table is None else view_cells(table, probes, exclude)
         panel.cells = None if cells is None else _cells(cells)
-        return panel if panel.cells else None
+        kept = one.probes.get(protocol)
+        if kept is not None and probes in kept.sets:
+            _add_people(panel, kept.sets[probes])
+        return panel if panel.cells or panel.people else None
     cells = view_cells(evaluation.table, probes, evaluation.protocol.exclude_same_view)
     panel.cells = None if cells is None else _cells(cells)
-    people = accuracy_of_people(evaluation.trials[probes], evaluation.rows)
-    panel.left_out = max(0, len(people) - PEOPLE)
-    panel.people = [
-        (str(subject), int(count), 100 * float(value))
-        for subject, count, value in people[:PEOPLE].itertuples(index=False)
-    ]
+    panel.embedded = True
+    _add_people(panel, evaluation.outcomes[probes])
     distance: Any = one.run.distance or evaluation.protocol.distance
     hard = hardest_probes(evaluation, probes, most, distance)
     panel.unseen = unseen
@@ -250,6 +255,15 @@ def _panel(
     for each in hard:
         panel.hard.append(_hard(each, evaluation.rows, places, store, walks))
     return panel
+
+
+def _add_people(panel: Panel, trials: Outcomes) -> None:
+    people = accuracy_of_people(trials)
+    panel.left_out = max(0, len(people) - PEOPLE)
+    panel.people = [
+        (str(subject), int(count), 100 * float(value))
+        for subject, count, value in people[:PEOPLE].itertuples(index=False)
+    ]
 
 
 def _hard(
@@ -336,6 +350,7 @@ def _shown(one: Judged, budget: int) -> Shown:
         ("data", str(run.data.get("path") or "unknown")),
         ("fingerprint of the data", run.fingerprint or "unknown: no store of it was found"),
         ("embeddings", count),
+        ("judged by", run.stage or "unknown"),
         ("distance", run.distance or "the protocol's"),
         ("gallery ordered again", "yes" if run.rerank else "no"),
         *((f"version of {name}", version) for name, version in sorted(run.versions.items())),

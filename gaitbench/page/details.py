@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from gaitbench.protocols import Evaluation
 from gaitbench.protocols.distances import Distance, pair_distances
-from gaitbench.protocols.figures import Floats, Integers, Trials
+from gaitbench.protocols.figures import Floats, Integers
+from gaitbench.protocols.probes import Outcomes
 from gaitbench.protocols.retrieval import METRICS
 
 
@@ -72,16 +73,16 @@ def view_cells(table: pd.DataFrame, probes: str, exclude_same_view: bool) -> pd.
     return cells.assign(gallery_view=views).pivot_table("value", "gallery_view", "probe_view")
 
 
-def accuracy_of_people(trials: Trials, rows: pd.DataFrame) -> pd.DataFrame:
+def accuracy_of_people(trials: Outcomes) -> pd.DataFrame:
     """Columns subject, probes and rank1, a line a person, the worst first.
 
-    The rank-1 is the mean over the person's trials.
+    The rank-1 is the mean over the person's trials; where windows vote, of videos.
     """
-    names = np.unique(rows["subject"].to_numpy().astype(str))
-    frame = pd.DataFrame(
-        {"subject": names[trials.subject], "probe": trials.probe, "rank1": trials.values[:, 0]}
-    )
-    people = frame.groupby("subject").agg(probes=("probe", "nunique"), rank1=("rank1", "mean"))
+    figure = "video_rank1" if "video_rank1" in trials.values else "rank1"
+    names = trials.names()
+    frame = names.assign(rank1=trials.values[figure]).dropna(subset=["rank1"])
+    probes = frame[list(names)].drop_duplicates().groupby("subject").size().rename("probes")
+    people = pd.concat([probes, frame.groupby("subject")["rank1"].mean()], axis=1)
     return people.reset_index().sort_values(["rank1", "subject"], ignore_index=True)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from gaitbench.draw import LEFT, RIGHT, on_paper
 from gaitbench.draw.poses import SEEN, box, followed, limb_colors
 from gaitbench.errors import InputError
-from gaitbench.protocols.protocol import KEY, WINDOW
+from gaitbench.protocols.probes import KEY, WINDOW
 from gaitbench.skeleton import get_skeleton
 from gaitbench.store import SequenceStore
 

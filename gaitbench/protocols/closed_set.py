@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gaitbench.errors import InputError
-from gaitbench.protocols.figures import Floats, Integers, bootstrap_weights, interval
+from gaitbench.protocols.figures import Floats, Integers
+from gaitbench.protocols.probes import Outcomes
 from gaitbench.protocols.protocol import Selection
 from gaitbench.protocols.results import Figures, Judgement, with_interval
 
@@ -28,6 +29,9 @@ TITLES = {
     "frame_roc_auc_micro": "area under the micro-averaged ROC of frames",
 }
 """Names of the figures in printed tables, in their order; all are shares, printed as percent."""
+
+METRICS = ("rank1", "rank5", "cmc_auc")
+"""Figures that are means over sequences."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class ClosedSetEvaluation(Judgement):
             ``subjects`` that of the known subjects. Rank-1, rank-5 and ``cmc_auc`` of sequences
             have a 95 % interval ``<name>_ci95``.
         notes: one sentence each on what was left out.
+        outcomes: set to what its sequences gave.
+        against: the known subjects.
     """
 
     heads = ("rank1", "cmc_auc")
@@ -71,6 +77,8 @@ class ClosedSetEvaluation(Judgement):
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str] = field(default_factory=list)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict, repr=False)
+    against: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """One: a line a figure, a column a set."""
@@ -126,6 +134,7 @@ def evaluate_closed_set(
             f"has only {', '.join(map(str, sequences.columns))}."
         )
     metrics: dict[str, Figures] = {}
+    outcomes: dict[str, Outcomes] = {}
     lines: list[tuple[str, str, float, int]] = []
     notes: list[str] = []
     for name, chosen in _sets(protocol, sequences):
@@ -142,9 +151,9 @@ def evaluate_closed_set(
         figures, ranks, left_out = _judge(part, labels, protocol)
         if left_out:
             notes.append(f"{name}: {left_out} sequences fill no batch and are left out.")
-        if bootstrap and protocol.form == "repaired":
-            _add_intervals(figures, ranks, labels, len(subjects), bootstrap, seed)
-        metrics[name] = figures
+        outcomes[name] = _outcomes(ranks, len(subjects), sequences, chosen)
+        resamples = bootstrap if protocol.form == "repaired" else 0
+        metrics[name] = figures = figures | outcomes[name].figures(resamples, seed)
         n = int(figures["n"])  # type: ignore[arg-type]
         lines += [(name, key, float(figures[key]), n) for key in TITLES if key in figures]  # type: ignore[arg-type]
         lines += [
@@ -158,7 +167,8 @@ def evaluate_closed_set(
             "choose another protocol or other sequences."
         )
     table = pd.DataFrame(lines, columns=["set", "metric", "value", "n"])
-    return ClosedSetEvaluation(protocol, table, metrics, notes)
+    known = pd.DataFrame({"subject": list(subjects)})
+    return ClosedSetEvaluation(protocol, table, metrics, notes, outcomes, known)
 
 
 def label_ranks(scores: Floats, labels: Integers) -> Integers:
@@ -265,7 +275,7 @@ def _labels(
 def _judge(
     scores: Floats, labels: Integers, protocol: ClosedSetProtocol
 ) -> tuple[Figures, Integers, int]:
-    """Figures, ranks of sequences, and how many sequences were left out."""
+    """Figures that are no means over sequences, their ranks, and how many were left out."""
     known = scores.shape[-1]
     frames = scores.shape[1] if scores.ndim == 3 else 1
     rows, row_labels = scores.reshape(-1, known), labels.repeat(frames)
@@ -277,7 +287,7 @@ def _judge(
     figures: Figures = {
         "n": len(whole),
         "subjects": known,
-        **_figures(whole, whole_labels, ranks),
+        "roc_auc_micro": roc_auc_micro(whole, whole_labels),
     }
     if scores.ndim == 3 and protocol.form == "repaired":
         of_frames = _figures(rows, row_labels, label_ranks(rows, row_labels))
@@ -294,13 +304,16 @@ def _figures(scores: Floats, labels: Integers, ranks: Integers) -> dict[str, flo
     }
 
 
-def _add_intervals(
-    figures: Figures, ranks: Integers, labels: Integers, known: int, resamples: int, seed: int
-) -> None:
-    """Intervals over resampled subjects of what is a mean over sequences."""
-    people, subject = np.unique(labels, return_inverse=True)
-    weights = bootstrap_weights(len(people), resamples, seed)[1:]
-    count = weights @ np.bincount(subject)
-    values = {"rank1": ranks <= 1, "rank5": ranks <= 5, "cmc_auc": (known + 1 - ranks) / known}
-    for name, value in values.items():
-        figures[f"{name}_ci95"] = interval(weights @ np.bincount(subject, value) / count)
+def _outcomes(
+    ranks: Integers, known: int, sequences: pd.DataFrame, chosen: NDArray[np.bool_]
+) -> Outcomes:
+    """What the sequences of a set gave, of which the reference form leaves out the last ones."""
+    shares = np.stack([ranks <= 1, ranks <= 5, (known + 1 - ranks) / known])
+    return Outcomes(
+        rows=sequences,
+        row=np.flatnonzero(chosen)[: len(ranks)],
+        cell=np.zeros(len(ranks), np.int64),
+        group=np.zeros(1, np.int64),
+        gallery_view=np.full(1, -1),
+        values=dict(zip(METRICS, shares.astype(np.float64), strict=True)),
+    )

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from gaitbench.errors import InputError
 from gaitbench.protocols.distances import pair_distances, pieces, unit_length
-from gaitbench.protocols.figures import Floats, Integers, bootstrap_weights, interval, mean_of_means
-from gaitbench.protocols.protocol import KEY, Selection, lack
+from gaitbench.protocols.figures import Floats, Integers
+from gaitbench.protocols.probes import KEY, Outcomes
+from gaitbench.protocols.protocol import Selection, lack
 from gaitbench.protocols.results import Figures, Judgement, percent, with_interval
 
 TITLES = {
@@ -29,6 +30,9 @@ TITLES = {
     "merged_rank1": "rank-1 of mean embeddings",
 }
 """Names of the figures in printed tables, in their order; all are shares, printed as percent."""
+
+METRICS = ("rank1", "rank5", "video_rank1", "video_rank5", "merged_rank1")
+"""What is computed: the first two of windows, the others of videos."""
 
 # Scores of one block: 32 MB in float64.
 BLOCK = 1 << 22
@@ -81,6 +85,8 @@ class NeighbourEvaluation(Judgement):
         metrics: probe set to figures, fractions in 0..1, each with its 95 % interval
             ``<name>_ci95``; ``n`` is the number of windows, ``videos`` that of videos.
         notes: one sentence each on what was missing.
+        outcomes: probe set to what its windows and videos gave; a video goes by its first window.
+        against: the gallery's windows.
     """
 
     heads = ("video_rank1", "rank1")
@@ -89,6 +95,8 @@ class NeighbourEvaluation(Judgement):
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str] = field(default_factory=list)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict, repr=False)
+    against: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """A line a figure and a column a set; where views count, the sets by probe views before."""
@@ -185,6 +193,7 @@ def evaluate_neighbours(
     in_gallery = _chosen(sequences, protocol.gallery)
     windows = _numbered(unit_length(values), sequences, in_gallery, protocol)
     metrics: dict[str, Figures] = {}
+    given: dict[str, Outcomes] = {}
     lines: list[pd.DataFrame] = []
     notes: list[str] = []
     for name, selection in protocol.probes.items():
@@ -202,7 +211,12 @@ def evaluate_neighbours(
                 f"{name}: {strangers} of {int(in_set.sum())} windows are of subjects that the "
                 "gallery does not have, and count as wrong."
             )
-        metrics[name] = _figures(outcomes, bootstrap, seed)
+        given[name] = _put_together(outcomes, sequences)
+        metrics[name] = given[name].figures(bootstrap, seed) | {
+            # the probes of a view come once for each gallery
+            "n": sum({o.probe_view: len(o.row) for o in outcomes}.values()),
+            "videos": sum({o.probe_view: len(o.video_row) for o in outcomes}.values()),
+        }
         lines += [_lines(name, outcome) for outcome in outcomes]
     if not metrics:
         raise InputError(
@@ -210,7 +224,8 @@ def evaluate_neighbours(
             f"{int(in_gallery.sum())} of them in the gallery; choose another protocol or other "
             "sequences."
         )
-    return NeighbourEvaluation(protocol, pd.concat(lines, ignore_index=True), metrics, notes)
+    table = pd.concat(lines, ignore_index=True)
+    return NeighbourEvaluation(protocol, table, metrics, notes, given, sequences[in_gallery])
 
 
 def nearest(points: Tensor, probes: Tensor, gallery: Tensor, k: int) -> Tensor:
@@ -311,15 +326,14 @@ class _Windows(NamedTuple):
 
     Args:
         points: unit vectors, float32 (N, D).
-        subject: place among all names of subjects.
-        code: place among those of the gallery, in the order of names; -1 if it is none of them.
+        code: place of the subject among those of the gallery, in the order of names; -1 if it is
+            none of them.
         video: number of the video.
         view: -1 where views do not count.
         classes: subjects in the gallery.
     """
 
     points: Tensor
-    subject: Tensor
     code: Tensor
     video: Tensor
     view: Tensor
@@ -332,17 +346,17 @@ class _Outcome(NamedTuple):
     Args:
         gallery_view: -1 if they are pooled.
         probe_view: likewise.
-        subject: of each window, (P,).
+        row: of each window, (P,).
         right: whether it is right by rank-1 and by rank-5, (P, 2).
-        owner: subject of each video, (V,).
+        video_row: of each video's first window, (V,).
         video_right: whether it is right by rank-1, by rank-5 and by mean embeddings, (V, 3).
     """
 
     gallery_view: int
     probe_view: int
-    subject: Integers
+    row: Integers
     right: Floats
-    owner: Integers
+    video_row: Integers
     video_right: Floats
 
 
@@ -366,7 +380,6 @@ def _numbered(
 
     return _Windows(
         points,
-        numbers(subject),
         numbers(code[subject]),
         numbers(video.to_numpy()),
         numbers(view),
@@ -417,9 +430,10 @@ def _compared(
     means = torch.cat(
         (_means(windows.points[probes], video), _means(windows.points[gallery], other))
     )
-    # one row of each video, first those of the probes
-    row = torch.empty(len(means), dtype=torch.int64, device=probes.device)
-    row[torch.cat((video, len(number) + other))] = torch.cat((probes, gallery))
+    # the first row of each video, of the probes and then of the gallery
+    row = torch.full((len(means),), len(windows.points), device=probes.device)
+    places = torch.cat((video, len(number) + other))
+    row.scatter_reduce_(0, places, torch.cat((probes, gallery)), "amin")
     code, own = windows.code[row], torch.arange(len(row), device=probes.device)
     left = own[: len(number)]
     merged = votes(means, code, left, own[len(number) :], left)
@@ -427,9 +441,9 @@ def _compared(
     code = code[left]
     video_right = said.video_said == code, _within(said.video_rank, 5), merged.said == code
     return (
-        windows.subject[probes],
+        probes,
         torch.stack(right, 1),
-        windows.subject[row[left]],
+        row[left],
         torch.stack(video_right, 1),
     )
 
@@ -441,30 +455,24 @@ def _means(points: Tensor, video: Tensor) -> Tensor:
     return (total.index_add_(0, video, points.double()) / count).float()
 
 
-def _figures(outcomes: Sequence[_Outcome], bootstrap: int, seed: int) -> Figures:
-    """Figures of one probe set with their intervals."""
-    people = np.unique(np.concatenate([outcome.subject for outcome in outcomes]))
-    weights = bootstrap_weights(len(people), bootstrap, seed)
-    group = np.array([outcome.probe_view for outcome in outcomes])
-    figures: Figures = {}
-    for names, owner, right in (
-        (("rank1", "rank5"), "subject", "right"),
-        (("video_rank1", "video_rank5", "merged_rank1"), "owner", "video_right"),
-    ):
-        owners = [getattr(outcome, owner) for outcome in outcomes]
-        cell = np.repeat(np.arange(len(outcomes)), list(map(len, owners)))
-        subject = np.searchsorted(people, np.concatenate(owners))
-        values = np.concatenate([getattr(outcome, right) for outcome in outcomes])
-        for name, column in zip(
-            names, mean_of_means(weights, subject, cell, group, values).T, strict=True
-        ):
-            figures[name] = float(column[0])
-            if bootstrap:
-                figures[f"{name}_ci95"] = interval(column[1:])
-    # the probes of a view come once for each gallery
-    figures["n"] = sum({o.probe_view: len(o.subject) for o in outcomes}.values())
-    figures["videos"] = sum({o.probe_view: len(o.owner) for o in outcomes}.values())
-    return figures
+def _put_together(outcomes: Sequence[_Outcome], sequences: pd.DataFrame) -> Outcomes:
+    """What the windows of one probe set gave, and behind them its videos."""
+    windows, videos = (
+        [getattr(outcome, name) for outcome in outcomes] for name in ("right", "video_right")
+    )
+    count = sum(map(len, windows))
+    cells = np.arange(len(outcomes))
+    whole = np.full((count + sum(map(len, videos)), len(METRICS)), np.nan)
+    whole[:count, :2] = np.concatenate(windows)
+    whole[count:, 2:] = np.concatenate(videos)
+    return Outcomes(
+        rows=sequences,
+        row=np.concatenate([o.row for o in outcomes] + [o.video_row for o in outcomes]),
+        cell=np.tile(cells, 2).repeat([*map(len, windows), *map(len, videos)]),
+        group=np.array([outcome.probe_view for outcome in outcomes]),
+        gallery_view=np.array([outcome.gallery_view for outcome in outcomes]),
+        values=dict(zip(METRICS, whole.T, strict=True)),
+    )
 
 
 def _lines(name: str, outcome: _Outcome) -> pd.DataFrame:
@@ -475,7 +483,7 @@ def _lines(name: str, outcome: _Outcome) -> pd.DataFrame:
             "probe_set": name,
             "gallery_view": outcome.gallery_view,
             "probe_view": outcome.probe_view,
-            "metric": ["rank1", "rank5", "video_rank1", "video_rank5", "merged_rank1"],
+            "metric": METRICS,
             "value": values,
             "n": [len(outcome.right)] * 2 + [len(outcome.video_right)] * 3,
         }

@@ -22,9 +22,8 @@ from gaitbench.protocols.figures import (
     Trials,
     bootstrap_weights,
     interval,
-    mean_of_means,
-    mean_of_subjects,
 )
+from gaitbench.protocols.probes import KEY, PER_SUBJECT, WINDOW, Outcomes
 from gaitbench.protocols.rerank import MAX_ITEMS, k_reciprocal_distances
 from gaitbench.protocols.results import OVERALL, Evaluation, Figures
 from gaitbench.protocols.retrieval import METRICS, Ranker, ranks_of_matrix
@@ -37,12 +36,6 @@ from gaitbench.protocols.verification import (
 from gaitbench.rows import mean_of_rows
 
 Selection = Mapping[str, Collection[Any]]
-KEY = ("subject", "condition", "number", "view")
-"""Columns that name a sequence."""
-
-WINDOW = ("recording", "first_frame")
-"""Columns that tell the windows of a sequence apart, where a table has both."""
-
 GENUINE_AT_ONCE = 1 << 22
 """Genuine pairs of the probes that are ranked at a time; each takes some 80 bytes."""
 
@@ -111,6 +104,13 @@ class _Table:
     subjects: Integers
     views: Integers
     view_values: Integers
+
+    def degrees(self, codes: Integers) -> Integers:
+        """The views of codes; -1 of that of pooled views, and where the table knows none."""
+        known = (codes >= 0) & (len(self.view_values) > 0)
+        degrees = np.full(len(codes), -1)
+        degrees[known] = self.view_values[codes[known]]
+        return degrees
 
 
 def evaluate(
@@ -192,6 +192,7 @@ def evaluate(
     kept: dict[str, Trials] = {}
     every: dict[str, Trials] = {}
     pairs: dict[str, tuple[Floats, Floats]] = {}
+    outcomes: dict[str, Outcomes] = {}
     metrics: dict[str, Figures] = {}
     for name, in_set in in_sets.items():
         if not in_set.any():
@@ -242,7 +243,8 @@ def evaluate(
             notes.append(f"{name}: no probe has a partner in the gallery, so it has no figures.")
             continue
         kept[name] = counted
-        metrics[name] = _figures(counted, bootstrap, seed)
+        outcomes[name] = _outcomes(counted, table)
+        metrics[name] = outcomes[name].figures(bootstrap, seed)
         if counter is not None:
             metrics[name] |= _verification(counts, bootstrap, seed)
             pairs[name] = counts[0], counts[1]
@@ -259,7 +261,12 @@ def evaluate(
             f"{int(in_gallery.sum())} gallery sequences; check the subjects and views of the table."
         )
     if protocol.overall:
-        metrics[OVERALL] = _overall(list(every.values()), protocol, bootstrap, seed)
+        outcomes[OVERALL] = _overall(list(every.values()), protocol, table)
+        metrics[OVERALL] = outcomes[OVERALL].figures(bootstrap, seed) | {
+            "n": len(np.unique(outcomes[OVERALL].row)),
+            "trials": len(outcomes[OVERALL].row),
+            "unmatched": sum(int((~trials.matched).sum()) for trials in every.values()),
+        }
     return Evaluation(
         protocol=protocol,
         table=_long_table(every if protocol.overall else kept, protocol, table),
@@ -270,6 +277,8 @@ def evaluate(
         pairs=pairs,
         rows=table.rows,
         points=points,
+        outcomes=outcomes,
+        against=table.rows[in_gallery],
     )
 
 
@@ -453,19 +462,19 @@ def _in_pieces(
             yield view, probes[start : start + step], gallery
 
 
-def _figures(trials: Trials, bootstrap: int, seed: int) -> Figures:
-    """Retrieval figures of one probe set with their intervals."""
-    people, subject = np.unique(trials.subject, return_inverse=True)
-    weights = bootstrap_weights(len(people), bootstrap, seed)
+def _outcomes(trials: Trials, table: _Table) -> Outcomes:
+    """What the trials of one probe set gave to its retrieval figures."""
     pairs = np.stack([trials.probe_view, trials.gallery_view], 1)
     cells, cell = np.unique(pairs, axis=0, return_inverse=True)
-    cell = cell.reshape(-1)  # NumPy 2.0 gives it a second axis
-    estimates = mean_of_means(weights, subject, cell, cells[:, 0], trials.values)
-    figures: Figures = {}
-    for name, column in zip(METRICS, estimates.T, strict=True):
-        _put(figures, name, column)
-    _put(figures, "rank1_per_subject", mean_of_subjects(weights, subject, trials.values[:, 0]))
-    return figures
+    values = dict(zip(METRICS, trials.values.T, strict=True))
+    return Outcomes(
+        rows=table.rows,
+        row=trials.probe,
+        cell=cell.reshape(-1),  # NumPy 2.0 gives it a second axis
+        group=cells[:, 0],
+        gallery_view=table.degrees(cells[:, 1]),
+        values=values | {f"rank1{PER_SUBJECT}": values["rank1"]},
+    )
 
 
 def _first(ranks: Tensor) -> Integers:
@@ -503,29 +512,25 @@ def _verification(counts: list[Floats], bootstrap: int, seed: int) -> Figures:
     return figures
 
 
-def _overall(parts: list[Trials], protocol: Protocol, bootstrap: int, seed: int) -> Figures:
+def _overall(parts: list[Trials], protocol: Protocol, table: _Table) -> Outcomes:
     """Rank-1 as the mean over the cells of all probe sets, as references log it."""
     trials = Trials.join(parts)
     kind = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     counted = trials.matched | (protocol.unmatched == "wrong")
     trials, kind = trials[counted], kind[counted]
-    right = trials.values[:, :1].copy()
+    right = trials.values[:, 0].copy()
     if protocol.overall == "zero_same_view":
         right[trials.probe_view == trials.gallery_view] = 0
-    people, subject = np.unique(trials.subject, return_inverse=True)
-    weights = bootstrap_weights(len(people), bootstrap, seed)
     triples = np.stack([kind, trials.probe_view, trials.gallery_view], 1)
     cells, cell = np.unique(triples, axis=0, return_inverse=True)
-    cell = cell.reshape(-1)  # NumPy 2.0 gives it a second axis
-    figures: Figures = {}
-    _put(
-        figures, "rank1", mean_of_means(weights, subject, cell, np.arange(len(cells)), right)[:, 0]
+    return Outcomes(
+        rows=table.rows,
+        row=trials.probe,
+        cell=cell.reshape(-1),  # NumPy 2.0 gives it a second axis
+        group=np.arange(len(cells)),
+        gallery_view=table.degrees(cells[:, 2]),
+        values={"rank1": right},
     )
-    return figures | {
-        "n": len(np.unique(trials.probe)),
-        "trials": len(trials),
-        "unmatched": int((~np.concatenate([part.matched for part in parts])).sum()),
-    }
 
 
 def _put(figures: Figures, name: str, estimates: Floats) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from gaitbench.files import METRICS, written_whole
 from gaitbench.protocols.figures import Floats, Trials
+from gaitbench.protocols.probes import FOLDER, Outcomes, Probes
 from gaitbench.tables import latex, markdown
 
 if TYPE_CHECKING:
@@ -48,6 +50,13 @@ class Judgement:
     table: pd.DataFrame
     metrics: dict[str, Figures]
     notes: list[str]
+    outcomes: Mapping[str, Outcomes] = MappingProxyType({})
+    against: pd.DataFrame
+
+    @property
+    def probes(self) -> Probes | None:
+        """What single probes gave; None where no figure is a mean over them."""
+        return Probes.of(self.outcomes, self.against) if self.outcomes else None
 
     @property
     def headlines(self) -> dict[str, float]:
@@ -80,11 +89,13 @@ class Judgement:
         return "\n".join([*lines, *(f"% {note}" for note in self.notes)]) + "\n"
 
     def write(self, directory: Path) -> None:
-        """Write ``tables/<protocol>.csv``, ``.md`` and ``.tex`` below a directory."""
+        """Write ``tables/<protocol>.csv``, ``.md``, ``.tex`` and ``probes/<protocol>.parquet``."""
         tables = Path(directory) / "tables"
         _write(tables / f"{self.protocol.id}.csv", self.table.to_csv(index=False))
         _write(tables / f"{self.protocol.id}.md", self.to_markdown())
         _write(tables / f"{self.protocol.id}.tex", self.to_latex())
+        if (probes := self.probes) is not None:
+            probes.write(Path(directory) / FOLDER / f"{self.protocol.id}.parquet")
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,8 @@ class Evaluation(Judgement):
         pairs: probe set to the counts of genuine and impostor pairs in bins of rising distance.
         rows: the sequences in the order by which trials name their probes.
         points: their embeddings (N, D) as they were compared.
+        outcomes: what the trials gave, by the set of figures.
+        against: the gallery's sequences.
     """
 
     heads = ("rank1", "map")
@@ -118,6 +131,8 @@ class Evaluation(Judgement):
     pairs: dict[str, tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
     rows: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     points: Tensor = field(default_factory=lambda: torch.zeros(0, 0), repr=False)
+    outcomes: dict[str, Outcomes] = field(default_factory=dict, repr=False)
+    against: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def view_table(self) -> pd.DataFrame:
         """Return the field's table: probe sets by probe views and their mean, rank-1 in percent.

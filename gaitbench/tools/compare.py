@@ -18,6 +18,7 @@ from gaitbench.tools.datasets import command_parser
 
 if TYPE_CHECKING:
     from gaitbench.protocols.paired import Difference
+    from gaitbench.protocols.probes import Outcomes, Probes
 
 HEADLINES = ("video_rank1", "rank1", "auroc", "macro_auroc", "micro_jaccard")
 """The figure of a set of probes that is compared: the first of these that it has."""
@@ -220,8 +221,7 @@ def compared(
     """
     found: dict[tuple[str, str, str], list[Line]] = {}
     for run, metrics in judged:
-        changes = [run.distance] if run.distance else []
-        changes += ["re-ranked"] if run.rerank else []
+        changes = changes_of(run)
         for protocol, sets in metrics.items():
             if protocols and protocol not in protocols:
                 continue
@@ -270,83 +270,123 @@ def with_means(lines: Sequence[Line]) -> Iterator[Line]:
             )
 
 
+def changes_of(run: Run) -> list[str]:
+    """What makes a run's figures others than those of a test by the protocol as it is."""
+    changes = [run.distance] if run.distance else []
+    changes += ["re-ranked"] if run.rerank else []
+    return changes + (["validate"] if run.stage == "validate" else [])
+
+
 def add_gains(lines: Sequence[Line], runs: Sequence[Run]) -> list[str]:
-    """Tell each line what it has more than the first run on the same probes, where that can be.
+    """Tell each line what it has more than the first run has on the same probes, where that can be.
 
     Returns:
         a sentence each on what cannot be paired.
     """
-    first, *others = runs
-    remarks = [
-        f"{run.name} changed the protocol ({change}) and has lines of its own."
-        for run in runs
-        if (change := ", ".join([run.distance or "", "re-ranked" * run.rerank]).strip(", "))
-    ]
-    own = {(line.protocol, line.probes, line.figure) for line in lines if line.runs == [first]}
-    rivals = [
-        run
-        for run in others
-        if any((x.protocol, x.probes, x.figure) in own for x in lines if x.runs == [run])
-    ]
-    if not rivals:
-        return remarks
-    silent = [run.name for run in (first, *rivals) if run.predictions is None]
-    if silent:
-        remarks.append(
-            f"Not paired: {', '.join(silent)} left no embeddings, so it is not known which probes "
-            "were right; run `gaitbench predict` in place of `test`."
-        )
-    ready = [run for run in rivals if run.predictions is not None]
-    if first.predictions is None or not ready:
-        return remarks
-
-    from gaitbench.protocols import Evaluation, Protocol, evaluate
     from gaitbench.protocols.paired import PAIRED, paired_difference, unpaired
 
-    told = {run.name: run.read_embeddings() for run in (first, *ready)}
-    same: list[Run] = []
-    for run in ready:
-        if lack := unpaired(told[first.name][1], told[run.name][1]):
-            remarks.append(f"Not paired: {first.name} and {run.name}, for {lack}.")
-        else:
-            same.append(run)
+    first = runs[0]
+    remarks = [
+        f"{run.name} changed the protocol ({', '.join(changes)}) and has lines of its own."
+        for run in runs
+        if (changes := [change for change in changes_of(run) if change != "validate"])
+    ]
+    remarks += [
+        f"{run.name} was judged by `validate`, whose people may be others than those of `test`, "
+        "and has lines of its own."
+        for run in runs
+        if run.stage == "validate"
+    ]
+    own = {(x.protocol, x.probes, x.figure): x.value for x in lines if x.runs == [first]}
+    silent: dict[str, None] = {}
+    others: dict[str, None] = {}
+    unlike: dict[str, dict[str, None]] = {}
 
     @cache
-    def judged(name: str, protocol: str, distance: Any, rerank: bool) -> Evaluation:
-        chosen = known_protocols()[protocol]
-        return evaluate(
-            *told[name], chosen, distance=distance, rerank=rerank, bootstrap=0, verification=False
-        )
+    def told(name: str, protocol: str) -> "Probes | None":
+        found = probes_of(next(run for run in runs if run.name == name), protocol)
+        if found is None:
+            silent[name] = None
+        return found
 
-    for run in same:
-        unlike: list[str] = []
-        for line in (line for line in lines if line.runs == [run]):
-            protocol = line.protocol.partition(", ")[0]
-            if (line.protocol, line.probes, line.figure) not in own or line.figure not in PAIRED:
-                continue
-            if not isinstance(known_protocols().get(protocol), Protocol):
-                continue
-            ours = judged(run.name, protocol, run.distance, run.rerank)
-            theirs = judged(first.name, protocol, first.distance, first.rerank)
-            if line.probes not in ours.trials or line.probes not in theirs.trials:
-                continue
-            again = ours.metrics[line.probes][line.figure]
-            assert isinstance(again, int | float)
-            if abs(again - line.value) > 1e-6:
-                unlike.append(f"{protocol} {line.probes}")
-                continue
-            line.gain = paired_difference(
-                ours.trials[line.probes],
-                theirs.trials[line.probes],
-                line.figure,
-                resamples=RESAMPLES,
+    @cache
+    def lack(name: str, protocol: str) -> str:
+        ours, theirs = told(first.name, protocol), told(name, protocol)
+        why = unpaired(ours, theirs) if ours and theirs else ""
+        if why:
+            others[f"Not paired: {first.name} and {name}, for {why}."] = None
+        return why
+
+    for line in lines:
+        place = line.protocol, line.probes, line.figure
+        if len(line.runs) > 1 or line.runs == [first] or place not in own:
+            continue
+        if line.figure not in PAIRED:
+            continue
+        protocol = line.protocol.partition(", ")[0]
+        ours, theirs = told(line.name, protocol), told(first.name, protocol)
+        if not ours or not theirs or lack(line.name, protocol):
+            continue
+        mine, rival = ours.sets.get(line.probes), theirs.sets.get(line.probes)
+        stale = [
+            name
+            for name, trials, value in (
+                (line.name, mine, line.value),
+                (first.name, rival, own[place]),
             )
-        if unlike:
-            remarks.append(
-                f"Not paired: the figures of {run.name} in {', '.join(unlike)} are not those of "
-                "its embeddings; run `gaitbench evaluate` on it."
-            )
+            if not gives(trials, line.figure, value)
+        ]
+        for name in stale:
+            unlike.setdefault(name, {})[f"{protocol} {line.probes}"] = None
+        if mine and rival and not stale:
+            line.gain = paired_difference(mine, rival, line.figure, resamples=RESAMPLES)
+    if silent:
+        remarks.append(
+            f"Not paired: {', '.join(silent)} left neither probes nor embeddings, so it is not "
+            "known which probes were right; test again."
+        )
+    remarks += others
+    remarks += [
+        f"Not paired: the figures of {name} in {', '.join(places)} are not those of its probes; "
+        "test again, or run `gaitbench evaluate` on its embeddings."
+        for name, places in unlike.items()
+    ]
     return remarks
+
+
+def gives(trials: "Outcomes | None", figure: str, value: float) -> bool:
+    """Whether trials are those of a figure."""
+    if trials is None or figure not in trials.values:
+        return False
+    return abs(trials.value(figure) - value) <= 1e-6
+
+
+def probes_of(run: Run, protocol: str) -> "Probes | None":
+    """What a run's probes gave, as it was written down or else as its embeddings tell.
+
+    None where nothing tells: in tests of versions that wrote no probes, and of attributes.
+    """
+    found = run.read_probes(protocol)
+    if found is not None or run.predictions is None:
+        return found
+    from gaitbench.callbacks import judge
+    from gaitbench.protocols import NeighbourProtocol, Protocol
+
+    known = known_protocols().get(protocol)
+    if not isinstance(known, Protocol | NeighbourProtocol):
+        return None
+    embeddings, sequences = run.read_embeddings()
+    (evaluation,) = judge(
+        [known],
+        embeddings,
+        sequences,
+        None,
+        bootstrap=0,
+        distance=run.distance,
+        rerank=run.rerank,
+        verification=False,
+    )
+    return evaluation.probes
 
 
 def forms_of(lines: Sequence[Line], remarks: Sequence[str]) -> dict[str, Callable[[], str]]:

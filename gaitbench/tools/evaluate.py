@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaitbench import __version__
 from gaitbench.tools.datasets import command_parser, own_class
 
 
@@ -35,7 +34,6 @@ def main(args: Sequence[str]) -> None:
     )
     from gaitbench.datamodules import DATASETS, GaitDataModule
     from gaitbench.protocols import read_protocol
-    from gaitbench.runs import write_judged
 
     own = [own_class(given.data, GaitDataModule)] if given.data else []
     datasets = (*DATASETS, *own)
@@ -53,12 +51,12 @@ def main(args: Sequence[str]) -> None:
         distance=given.distance,
         rerank=given.rerank,
     )
-    publish(evaluations, given.directory)
-    write_judged(
+    publish(
+        evaluations,
         given.directory,
+        stage="evaluate",
         distance=given.distance,
         rerank=given.rerank,
         bootstrap=given.bootstrap,
-        version=__version__,
     )
     print(f"\nwritten to {given.directory}")

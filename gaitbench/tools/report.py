@@ -11,6 +11,7 @@ from gaitbench.tables import Table
 from gaitbench.tools.compare import (
     add_gains,
     compared,
+    gives,
     headline,
     known_protocols,
     metrics_of,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gaitbench.page import Judged
+    from gaitbench.protocols.probes import Probes
 
 
 def main(args: Sequence[str]) -> None:
@@ -101,8 +103,24 @@ def _judged(run: Run, metrics: Metrics, wanted: Sequence[str]) -> "Judged":
         remarks.append(
             "Distances of the hardest probes are those before the gallery is ordered again."
         )
+    probes = {
+        name: kept
+        for name in names
+        if name not in evaluations and (kept := _probes(run, name, metrics[name])) is not None
+    }
     figures = [table for name in names for table in _figures(name, metrics)]
-    return Judged(run, figures, evaluations, tables, remarks)
+    return Judged(run, figures, evaluations, probes, tables, remarks)
+
+
+def _probes(run: Run, protocol: str, metrics: Mapping[str, Any]) -> "Probes | None":
+    """What a run's probes gave, if these are the run's figures."""
+    found = run.read_probes(protocol)
+    same = found is not None and all(
+        gives(found.sets.get(probes), figure, told[figure])
+        for probes, told in metrics.items()
+        for figure in headline(probes, told)
+    )
+    return found if same else None
 
 
 def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

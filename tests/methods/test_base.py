@@ -263,6 +263,7 @@ def test_a_checkpoint_says_where_it_is_from_and_is_taken_back() -> None:
         "dataset": None,
         "frame_kind": None,
         "protocols": [],
+        "seed": None,
     }
     Mean(tta=False).on_load_checkpoint(checkpoint)
 

@@ -6,7 +6,8 @@ import pytest
 
 from gaitbench.protocols import Protocol, evaluate
 from gaitbench.protocols.figures import Trials, bootstrap_weights
-from gaitbench.protocols.paired import PAIRED, paired_difference, unpaired
+from gaitbench.protocols.paired import paired_difference, unpaired
+from gaitbench.protocols.probes import Outcomes, Probes
 from gaitbench.protocols.retrieval import METRICS
 
 PROTOCOL = Protocol(
@@ -48,7 +49,7 @@ def by_hand(trials: Trials, figure: str, drawn: list[int]) -> float:
     return float(np.mean([np.mean([np.mean(v) for v in c.values()]) for c in cells.values()]))
 
 
-@pytest.mark.parametrize("figure", PAIRED)
+@pytest.mark.parametrize("figure", [*METRICS, "rank1_per_subject"])
 def test_difference_and_interval_against_brute_force(figure: str) -> None:
     """Intervals of single figures too: resamples written out, percentiles by sorting."""
     table = walks()
@@ -57,7 +58,8 @@ def test_difference_and_interval_against_brute_force(figure: str) -> None:
         for seed, noise in ((1, 0.6), (2, 0.9))
     )
     ours, theirs = first.trials["ALL"], second.trials["ALL"]
-    got = paired_difference(ours, theirs, figure, resamples=200)
+    outcomes = first.outcomes["ALL"], second.outcomes["ALL"]
+    got = paired_difference(*outcomes, figure, resamples=200)
     people = sorted(set(ours.subject.tolist()))
     draws = [
         [people[i] for i in range(len(people)) for _ in range(int(times[i]))]
@@ -93,12 +95,9 @@ def test_shared_difficulty_vanishes_from_the_difference() -> None:
     subject = np.repeat(np.arange(20), 10)
     right = np.where(np.arange(200) % 10 < 9, (subject < 10).astype(float), 0.0)
     more = np.where(np.arange(200) % 10 < 9, right, 1.0)
-    nothing = np.zeros(200, np.int64)
-    theirs = Trials(
-        np.arange(200), subject, nothing, nothing - 1, nothing == 0, right[:, None].repeat(5, 1),
-        nothing + 1,
-    )  # fmt: skip
-    ours = replace(theirs, values=more[:, None].repeat(5, 1))
+    rows = pd.DataFrame({"subject": subject.astype(str), "number": np.arange(200)})
+    theirs = one_cell(rows, right)
+    ours = one_cell(rows, more)
     got = paired_difference(ours, theirs)
     assert got == pytest.approx((0.1, 0.1, 0.1, 0.0, 20))
     assert paired_difference(theirs, theirs) == (0, 0, 0, 1, 20)
@@ -106,21 +105,59 @@ def test_shared_difficulty_vanishes_from_the_difference() -> None:
     assert back[:4] == pytest.approx((-0.1, -0.1, -0.1, 0.0))
 
 
-def test_other_trials_are_no_pairs() -> None:
+def one_cell(rows: pd.DataFrame, right: np.ndarray) -> Outcomes:
+    zero = np.zeros(1, np.int64)
+    cell = np.zeros(len(rows), np.int64)
+    return Outcomes(rows, np.arange(len(rows)), cell, zero, zero - 1, {"rank1": right})
+
+
+def test_trials_are_paired_by_their_names_in_any_order() -> None:
     table = walks()
-    trials = evaluate(embeddings(table, 1, 0.5), table, PROTOCOL, bootstrap=0).trials["ALL"]
-    with pytest.raises(ValueError, match="differ in probe"):
-        paired_difference(trials, trials[np.arange(len(trials)) > 0])
+    first, second = (
+        evaluate(embeddings(table, seed, 0.7), table, PROTOCOL, bootstrap=0).outcomes["ALL"]
+        for seed in (1, 2)
+    )
+    wanted = paired_difference(first, second, "map", resamples=50)
+    assert wanted.value != 0
+    order = np.random.default_rng(0).permutation(len(second.row))
+    mixed = replace(
+        second,
+        row=second.row[order],
+        cell=second.cell[order],
+        values={name: values[order] for name, values in second.values.items()},
+    )
+    assert paired_difference(first, mixed, "map", resamples=50) == pytest.approx(wanted)
+    assert paired_difference(mixed, first, "map", resamples=50).value == pytest.approx(
+        -wanted.value
+    )
+    fewer = replace(
+        mixed,
+        row=mixed.row[1:],
+        cell=mixed.cell[1:],
+        values={name: values[1:] for name, values in mixed.values.items()},
+    )
+    with pytest.raises(ValueError, match="of other probes or galleries"):
+        paired_difference(first, fewer)
     with pytest.raises(ValueError, match="1 resample or more"):
-        paired_difference(trials, trials, resamples=0)
+        paired_difference(first, second, resamples=0)
 
 
-def test_tables_that_name_other_sequences() -> None:
+def probes(table: pd.DataFrame) -> Probes:
+    found = evaluate(embeddings(table, 1, 0.5), table, PROTOCOL, bootstrap=0).probes
+    assert found is not None
+    return found
+
+
+def test_probes_that_are_others() -> None:
     table = walks()
-    assert unpaired(table, table.sample(frac=1, random_state=0)) == ""
-    assert unpaired(table, table.assign(subject=table["subject"].astype(object))) == ""
-    fewer = table.drop(index=4)
-    assert unpaired(table, fewer) == ("1 sequences are only in the former, the first 000-nm-2-60")
-    assert "only in the latter" in unpaired(fewer, table)
-    twice = pd.concat([table, table.iloc[:2]])
-    assert unpaired(table, twice) == f"one has {len(table)} sequences and the other {len(twice)}"
+    whole = probes(table)
+    assert unpaired(whole, probes(table.sample(frac=1, random_state=0))) == ""
+    assert unpaired(whole, probes(table.assign(subject=table["subject"].astype(object)))) == ""
+    one = probes(table.drop(index=4))  # a probe
+    assert unpaired(whole, one) == "1 probes are only in the former, the first 000-nm-2-60"
+    assert "only in the latter" in unpaired(one, whole)
+    twice = probes(pd.concat([table, table.iloc[4:6]]))
+    assert unpaired(whole, twice).startswith("one has ")
+    # a gallery item of which each of its probes has another
+    more = pd.concat([table, table.iloc[[0]].assign(view=0)])
+    assert unpaired(whole, probes(more)) == "they were compared with other galleries"
