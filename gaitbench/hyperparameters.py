@@ -1,13 +1,13 @@
 """TensorBoard's table of hyper-parameters: a row a run, its settings beside its figures."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from gaitbench.board import begin_row, board_of, end_row
-from gaitbench.callbacks import run_directory
 from gaitbench.runs import Settings, class_of, read_settings
 
 OF_TRAINER = ("max_epochs", "max_steps", "accumulate_grad_batches")
@@ -86,7 +86,8 @@ class HyperParameters(pl.Callback):
         board = board_of(trainer)
         if board is not None:
             command = str(trainer.state.fn.value)  # type: ignore[union-attr]
-            config, training = read_settings(run_directory(trainer))
+            # not the trainer's `log_dir`, for which all processes would have to ask
+            config, training = read_settings(Path(board.log_dir))
             begin_row(board, hyper_parameters(command, config, training))
 
     def _end(self, trainer: pl.Trainer) -> None:
