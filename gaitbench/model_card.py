@@ -23,6 +23,7 @@ import yaml
 import gaitbench
 from gaitbench.callbacks import ProtocolEvaluation, run_directory
 from gaitbench.files import CONFIG, METRICS, written_whole
+from gaitbench.protocols.results import counted
 
 CARD = "model_card.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -233,7 +234,7 @@ def tested(trainer: pl.Trainer, run: Path, checkpoint: str) -> Iterator[tuple[st
                 if isinstance(value := figures.get(figure), float):
                     between = figures.get(f"{figure}_ci95")
                     shown = f"{_percent(between[0])} to {_percent(between[1])}" if between else ""
-                    count = figures.get("n", "")
+                    count = counted(figures, figure) or ""
                     lines.append(f"| {probes} | {called} | {_percent(value)} | {shown} | {count} |")
         yield head, "\n".join(lines)
 

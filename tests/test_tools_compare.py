@@ -232,6 +232,7 @@ def test_every_kind_of_protocol_is_paired_by_what_probes_gave(
             json.loads((folder / "metrics.json").read_text())[line["protocol"]][line["probes"]]
             for folder in folders
         )
+        assert int(line["n"]) == after["videos" if line["figure"] == "video_rank1" else "n"]
         assert float(line["gain"]) == pytest.approx(after[line["figure"]] - before[line["figure"]])
         ours, theirs = (
             Probes.read(folder / "probes" / f"{line['protocol']}.parquet").sets[line["probes"]]

@@ -40,6 +40,13 @@ OVERALL = "overall"
 """Name of the figure over all probe sets, in protocols that have one."""
 
 
+def counted(figures: Mapping[str, Any], figure: str) -> int | None:
+    """How many probes a figure is of: of videos, where windows vote and it is one of videos."""
+    of_videos = figure.startswith(("video_", "merged_"))
+    number: int | None = figures.get("videos" if of_videos else "n")
+    return number
+
+
 class Judgement:
     """What the results of all kinds of protocols share: tables to print and to write."""
 

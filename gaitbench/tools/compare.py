@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
@@ -68,7 +68,7 @@ class Line:
         probes: set of probes.
         figure: its name in ``metrics.json``.
         runs: one, or several of different seeds.
-        figures: of the set of probes: the value, its interval if it has one, ``n``.
+        figures: all of the set of probes.
         published: figures that may stand beside it, the preferred one first.
         deviation: over the runs; None of a single one.
         gain: what it has more than the first run has on the same probes.
@@ -79,7 +79,7 @@ class Line:
     figure: str
     runs: list[Run]
     figures: Mapping[str, Any]
-    published: list[PublishedFigure]
+    published: list[PublishedFigure] = field(default_factory=list)
     deviation: float | None = None
     gain: "Difference | None" = None
 
@@ -87,6 +87,13 @@ class Line:
     def value(self) -> float:
         """The figure, a fraction."""
         return float(self.figures[self.figure])
+
+    @property
+    def count(self) -> int | None:
+        """How many probes it is of."""
+        from gaitbench.protocols.results import counted
+
+        return counted(self.figures, self.figure)
 
     @property
     def name(self) -> str:
@@ -230,10 +237,10 @@ def compared(
                 for figure in figures or headline(probes, told):
                     if not isinstance(told.get(figure), int | float):
                         continue
-                    others = comparable(
-                        run.method, run.dataset, run.data, shown, probes, figure, told.get("n", 0)
+                    line = Line(shown, probes, figure, [run], told)
+                    line.published = comparable(
+                        run.method, run.dataset, run.data, shown, probes, figure, line.count or 0
                     )
-                    line = Line(shown, probes, figure, [run], told, others)
                     found.setdefault((shown, probes, figure), []).append(line)
     order = {protocol: i for i, protocol in enumerate(dict.fromkeys(key[0] for key in found))}
     for key in sorted(found, key=lambda key: order[key[0]]):
@@ -255,7 +262,7 @@ def with_means(lines: Sequence[Line]) -> Iterator[Line]:
     for group in groups.values():
         yield from group
         seeds = {line.runs[0].seed for line in group}
-        sizes = {line.figures.get("n") for line in group}
+        sizes = {line.count for line in group}
         # a seed that comes twice would count twice, and other probes are another task
         if len(group) > 1 and len(seeds) == len(group) and len(sizes) == 1:
             first, values = group[0], [line.value for line in group]
@@ -264,7 +271,7 @@ def with_means(lines: Sequence[Line]) -> Iterator[Line]:
                 first.probes,
                 first.figure,
                 [line.runs[0] for line in group],
-                {first.figure: fmean(values), "n": first.figures.get("n")},
+                {**first.figures, first.figure: fmean(values), f"{first.figure}_ci95": None},
                 first.published,
                 stdev(values),
             )
@@ -430,7 +437,7 @@ def _figures(lines: Sequence[Line], sources: Mapping[tuple[str, str], int]) -> T
         row = [line.protocol, line.probes, title_of(line.figure)]
         row += [line.runs[0].method or "?", line.name]
         row += [line.seed] * seeds
-        row += [str(line.figures.get("n", "")), shown]
+        row += [str("" if line.count is None else line.count), shown]
         if published:
             cells = ["", ""]
             if line.published and line.less_published is not None:
@@ -507,7 +514,7 @@ def _csv(lines: Sequence[Line], baseline: str) -> str:
             "method": line.runs[0].method or "",
             "run": line.name,
             "seed": line.seed,
-            "n": line.figures.get("n", ""),
+            "n": "" if line.count is None else line.count,
             "value": line.value,
             "low": low,
             "high": high,
