@@ -19,7 +19,7 @@ demo: $(READY)
 	@echo "Look at demo/run/tables/casia_b.cross_view.png and demo/walkers.gif"
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -22,6 +22,13 @@ SMALL = (
     "--evaluation.bootstrap=10",
 )
 
+LONGEST = ("test_distributed", "test_tutorial", "test_tools_pipeline", "test_recovery")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, lest one process does the last of them alone."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
