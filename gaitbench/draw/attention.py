@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
-from gaitbench.draw.canvas import GRID, INK, LEFT, LINES, PAPER, RIGHT, Array, new_figure
+from gaitbench.draw.canvas import INK, LEFT, LINES, PAPER, RIGHT, Array, new_figure, on_grid
 from gaitbench.draw.poses import SEEN, box, checked, followed, limb_colors
 from gaitbench.skeleton import Skeleton
 
@@ -215,10 +215,5 @@ def _distances(axes: Axes, rows: Mapping[str, pd.DataFrame]) -> None:
     axes.set_ylabel("attention (%)", fontsize=9, color=INK)
     axes.set_xlim(-0.6, len(even) - 0.4)
     axes.set_ylim(bottom=0)
-    axes.tick_params(labelsize=8, color=GRID)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GRID)
+    on_grid(axes, "y")
     axes.legend(fontsize=8, frameon=False, labelcolor=INK)

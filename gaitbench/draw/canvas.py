@@ -4,9 +4,11 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -33,6 +35,16 @@ def new_figure(width: float, height: float, dpi: int = 120) -> Figure:
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
+
+
+def on_grid(axes: Axes, lines: Literal["both", "x", "y"] = "both") -> None:
+    """Let axes have a pale grid behind what is drawn, and no frame above and to the right."""
+    axes.tick_params(labelsize=8, color=GRID)
+    axes.grid(axis=lines, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(GRID)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

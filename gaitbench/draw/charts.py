@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike
 
-from gaitbench.draw.canvas import GRID, INK, LINES, PAPER, new_figure
+from gaitbench.draw.canvas import GRID, INK, LINES, PAPER, new_figure, on_grid
 
 
 def view_heat_map(table: pd.DataFrame, title: str = "", metric: str = "rank1") -> Figure:
@@ -155,12 +155,7 @@ def learning_curve(
         if quantity in log_scale:
             axes.set_yscale("log")
         axes.set_ylabel(quantity, fontsize=9)
-        axes.tick_params(labelsize=8, color=GRID)
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        for name, spine in axes.spines.items():
-            spine.set_visible(name in ("left", "bottom"))
-            spine.set_color(GRID)
+        on_grid(axes)
         if len(lines) > 1:
             axes.legend(fontsize=8, frameon=False)
     panels[-1].set_xlabel(x_label, fontsize=9)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from gaitbench.draw.canvas import GRID, INK, LINES, new_figure
+from gaitbench.draw.canvas import INK, LINES, new_figure, on_grid
 
 if TYPE_CHECKING:  # protocols need torch, and drawings do not
     from gaitbench.protocols.curves import Curves
@@ -37,12 +37,7 @@ def draw_curves(curves: Curves, title: str = "", labels: Mapping[str, str] | Non
         set_label(axis.title, fontsize=9)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.tick_params(labelsize=8, color=GRID)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(GRID)
+    on_grid(axes)
     axes.legend(fontsize=8, frameon=False)
     axes.set_title(f"{title}\n{curves.title}".strip(), fontsize=10, color=INK)
     return figure

@@ -22,6 +22,7 @@ from gaitbench.draw.canvas import (
     PAPER,
     Array,
     new_figure,
+    on_grid,
     pictures,
     write_gif,
     write_mp4,
@@ -262,12 +263,7 @@ def map_summary(table: pd.DataFrame, title: str = "") -> Figure:
         right.set_xticks(*PHASE_TICKS)
         right.set_xlim(0, 1)
         for axes in (left, right):
-            axes.tick_params(labelsize=8, color=GRID)
-            axes.grid(axis="y", color=GRID, linewidth=0.8)
-            axes.set_axisbelow(True)
-            for side, spine in axes.spines.items():
-                spine.set_visible(side in ("left", "bottom"))
-                spine.set_color(GRID)
+            on_grid(axes, "y")
     grid[0, 0].set_title("joint", fontsize=10, color=INK)
     grid[0, 1].set_title("phase of the step", fontsize=10, color=INK)
     if title:
