@@ -30,6 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
+WITH_CURVES = ("test_board", "test_callbacks", "test_callbacks_votes", "test_hyperparameters")
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves for TensorBoard are drawn in tests of them alone; they cost more than a tiny run."""
+    if request.path.stem not in WITH_CURVES:
+        monkeypatch.setattr("gaitbench.callbacks.curves_of", lambda evaluation: {})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)

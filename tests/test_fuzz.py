@@ -12,13 +12,13 @@ from benchmarks.fuzzing.runner import READ, REFUSED, fuzz
 from benchmarks.fuzzing.targets import TARGETS, Target
 from gaitbench.errors import InputError
 
-INPUTS = {"published": 30, "config": 2}
+INPUTS = {"published": 10, "config": 2}
 """Of those that are expensive."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_spoilt_files_are_read_or_refused(name: str) -> None:
-    inputs = INPUTS.get(name, 200)
+    inputs = INPUTS.get(name, 60)
     (tally,) = fuzz({name: TARGETS[name]}, inputs, 120).values()
     assert tally.found == []
     assert tally.inputs == tally.read + tally.refused == inputs
