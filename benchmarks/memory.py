@@ -17,6 +17,7 @@ memory grows.
 import argparse
 import gc
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -175,7 +176,8 @@ def workers_stage(path: Path) -> dict[str, float]:
     loader = iter(data.train_dataloader())
     for _ in range(BATCHES):
         next(loader)
-    found = [parts_of(process) for process in ("self", *(w.pid for w in loader._workers))]
+    workers = (worker.pid for worker in multiprocessing.active_children() if worker.pid)
+    found = [parts_of(process) for process in ("self", *workers)]
     after = {name: sum(part[name] for part in found) for name in before}
     added = {name: after[name] - before[name] for name in before}
     return {

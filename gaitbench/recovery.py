@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
@@ -206,6 +207,19 @@ class Recovery(Checkpoint):
                 weight.grad = self._gradients[name].to(weight)
         self._place, self._gradients = {}, {}
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a SIGTERM end what keeps nothing; a validation of a training is the training's."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self._end_when_told(trainer)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a SIGTERM end it."""
+        self._end_when_told(trainer)
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let a SIGTERM end it."""
+        self._end_when_told(trainer)
+
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -265,7 +279,10 @@ class Recovery(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Save where a SIGTERM has stopped the training between two steps."""
-        if not isinstance(exception, SIGTERMException) or not self.active:
+        if not isinstance(exception, SIGTERMException):
+            return
+        if not self.active:
+            rank_zero_only(print)("stopped by SIGTERM; nothing of this is kept")
             return
         # within a validation weights may be averaged ones, and the last checkpoint has to do
         if trainer.training and not trainer.strategy.broadcast(self._path(trainer).exists()):
@@ -277,6 +294,16 @@ class Recovery(Checkpoint):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told = True
+
+    def _end_when_told(self, trainer: pl.Trainer) -> None:
+        # Lightning's own handler waits for the other processes, and `predict` never looks at it
+        def end(number: int, frame: FrameType | None) -> None:
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(number)
+            raise SIGTERMException
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, end)
 
     def _agree(self, trainer: pl.Trainer) -> None:
         if trainer.world_size > 1:

@@ -1,8 +1,8 @@
-"""Two processes train, and the second gets a signal: ``lost_process.py TRAININGS``.
+"""Two processes train or test, and the second gets a signal: ``lost_process.py TRAININGS``.
 
 They are told in JSON, each as [signal, step, words]: it dies, stops, or is told to end as that step
-begins; 0 is no signal. Prints the exit status of both, and the seconds that the first went on for
-without the other.
+or that batch of the test begins; 0 is no signal. Prints the exit status of both, and the seconds
+that the first went on for without the other.
 """
 
 import json
@@ -24,10 +24,13 @@ def main(which: int, step: int, words: list[str]) -> None:
 
     original = GaitMethod.on_train_batch_start
 
-    def lose(self: Any, batch: Any, batch_idx: int) -> None:
-        original(self, batch, batch_idx)
-        if self.trainer.global_step == step and self.trainer.global_rank == 1:
+    def lose(self: Any, at: int) -> None:
+        if at == step and self.trainer.global_rank == 1:
             os.kill(os.getpid(), which)
+
+    def lose_training(self: Any, batch: Any, batch_idx: int) -> None:
+        original(self, batch, batch_idx)
+        lose(self, self.trainer.global_step)
 
     told = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "MASTER_PORT": free_port()}
     told |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test"}
@@ -37,8 +40,12 @@ def main(which: int, step: int, words: list[str]) -> None:
         if not child:
             told |= {"RANK": rank, "LOCAL_RANK": rank}
             os.environ.update({name: str(value) for name, value in told.items()})
-            GaitMethod.on_train_batch_start = lose  # type: ignore[method-assign]
-            status = run(words)
+            GaitMethod.on_train_batch_start = lose_training  # type: ignore[method-assign]
+            GaitMethod.on_test_batch_start = lambda self, batch, at: lose(self, at)  # type: ignore[method-assign,misc,assignment]
+            try:
+                status = run(words)
+            except SystemExit as ended:
+                status = ended.code
             sys.stdout.flush()
             os._exit(status)
         children.append(child)

@@ -180,27 +180,41 @@ def test_several_processes_stop_together(whole: tuple[Bench, Path], tmp_path: Pa
     apart, run = tmp_path / "apart", tmp_path / "run"
     trainings = [(0, 0, apart), (signal.SIGTERM, 1, run), (signal.SIGTERM, 2, run), (0, 0, run)]
     told = [(which, step, words(bench, out, *late, *ddp)) for which, step, out in trainings]
+    ends = [out / "checkpoints" / "last.ckpt" for out in (apart, run)]
+    # none is waited for in a test, which keeps nothing
+    few = (f"--ckpt_path={ends[1]}", "--data.eval_batch_size=4")
+    tested = ["test", *words(bench, run, *ddp, *few)[1:]]
+    told.append((signal.SIGTERM, 1, [word for word in tested if "--resume" not in word]))
     command = [sys.executable, "-m", "tests.lost_process", json.dumps(told)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
-    assert re.findall(r"ended with (\S+)", ended.stdout) == ["0"] * 8, ended.stderr
+    statuses = ["0"] * 8 + ["2", "143"]
+    assert re.findall(r"ended with (\S+)", ended.stdout) == statuses, ended.stderr
     # the step at whose beginning one was told, and no checkpoint was due before
     assert re.findall(r"stopped by SIGTERM at step (\d+)", ended.stdout) == ["2", "3"]
     found = re.findall(r"Restored all states from the checkpoint at .*run/(\S+)", ended.stderr)
     assert set(found) == {"recovery/step-000000002.ckpt", "recovery/step-000000003.ckpt"}
-    ends = [out / "checkpoints" / "last.ckpt" for out in (apart, run)]
     assert differing(*ends) == []
 
 
-def test_a_sigterm_leaves_a_test_undone(
-    bench: Bench, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_a_sigterm_ends_what_keeps_nothing(
+    command: str,
+    bench: Bench,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(
-        GaitMethod, "on_test_batch_end", lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)
-    )
+    hook = f"on_{command.replace('validate', 'validation')}_batch_end"
+    monkeypatch.setattr(GaitMethod, hook, lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    more = ("--data.eval_batch_size=4", "--data.validation=test")
     with pytest.raises(SystemExit) as ended:
-        bench.status("test", f"--ckpt_path={checkpoint}", "--data.eval_batch_size=4")
+        bench.status(command, f"--ckpt_path={checkpoint}", *more)
     assert ended.value.code == 128 + signal.SIGTERM
-    assert not list(bench.out.rglob("metrics.json"))
+    assert "stopped by SIGTERM; nothing of this is kept" in capsys.readouterr().out
+    written = {path.name.partition(".")[0] for path in bench.out.rglob("*") if path.is_file()}
+    assert written <= {"config", "events", "hparams"}
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def broken_off(command: list[str], patch: pytest.MonkeyPatch, step: int) -> None:

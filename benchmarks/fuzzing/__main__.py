@@ -15,6 +15,7 @@ import csv
 import datetime
 import re
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -56,18 +57,16 @@ def main() -> None:
         tally.seeds = " ".join(dict.fromkeys([*tally.seeds.split(), str(args.seed)]))
         tally.cpu_seconds = round(tally.cpu_seconds, 3)
         lines = [[name, *(getattr(row, column) for column in HEAD)] for name, row in known.items()]
-        print(
-            name, *(f"{column} {getattr(tally, column)}" for column in HEAD), sep=", ", flush=True
-        )
+        print(name, *(f"{column} {getattr(tally, column)}" for column in HEAD), sep=", ")
         if args.out:
             with written_whole(args.out) as path, path.open("w", newline="") as file:
                 csv.writer(file).writerows([["target", *HEAD], *lines])
+        tell(name, tally.found)
+        tally.found = []
 
-    targets = {name: TARGETS[name] for name in args.only}
-    tallies = fuzz(targets, args.inputs, 60 * args.minutes, args.seed, args.jobs, known, turn)
-    for name, tally in tallies.items():
+    def tell(name: str, found: list[tuple[int, str]]) -> None:
         kinds: dict[str, list[int]] = {}
-        for number, what in tally.found:
+        for number, what in found:
             kinds.setdefault(re.sub(r"[0-9]{3,}|'.*'", "#", what)[:90], []).append(number)
         for what, numbers in kinds.items():
             print(f"{name}: {len(numbers)} x {what} (inputs {numbers[:SHOWN]})")
@@ -76,6 +75,10 @@ def main() -> None:
                     place = args.keep / f"{name} {number}" / file
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(content)
+        sys.stdout.flush()
+
+    targets = {name: TARGETS[name] for name in args.only}
+    fuzz(targets, args.inputs, 60 * args.minutes, args.seed, args.jobs, known, turn)
 
 
 if __name__ == "__main__":

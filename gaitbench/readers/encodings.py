@@ -1,5 +1,6 @@
 """Reader of gait encodings that ``predict`` has written: a file of numbers and a table."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -44,14 +45,13 @@ class EncodingShape(NamedTuple):
         Raises:
             InputError: if it is that of something else.
         """
-        kind, _, sizes = name.partition("-")
-        parts = sizes.split("x")
-        if kind != "age" or len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        found = re.fullmatch(r"age-([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})", name)
+        if not found:
             raise InputError(
                 f"the data are {name}, no gait encodings; give data.class_path Encodings, and as "
                 "data.path what `predict` with SGELA has written"
             )
-        return cls(*map(int, parts))
+        return cls(*map(int, found.groups()))
 
 
 def predictions_in(path: Path) -> Path:

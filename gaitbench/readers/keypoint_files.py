@@ -265,6 +265,8 @@ def _found(content: Json) -> tuple[list[_Found], Sequence[str] | None]:
 def _annotated(content: Mapping[str, Json]) -> tuple[list[_Found], Sequence[str] | None]:
     """People of a dataset in COCO's form, whose images may belong to several videos."""
     names = next((c["keypoints"] for c in content.get("categories", ()) if "keypoints" in c), None)
+    if not isinstance(names, list | None):
+        raise TypeError("names of joints are a list")
     videos = {video["id"]: video["name"] for video in content.get("videos", ())}
     images: dict[Json, str | int] = {}
     for image in content["images"]:

@@ -27,7 +27,7 @@ PASSED_OVER = frozenset(
 def subject_key(name: str) -> str:
     """What two spellings of a subject have in common: 001 and 1 are the same person."""
     name = name.strip()
-    return str(int(name)) if name.isdecimal() else name
+    return name.lstrip("0") or "0" if name.isdecimal() else name
 
 
 def read_labels(path: Path) -> pd.DataFrame:

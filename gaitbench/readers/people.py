@@ -56,7 +56,7 @@ def choose(person: str, candidates: Poses, listed: Numbers, length: Numbers) -> 
     if person == "largest":
         best = _greatest(_height(candidates), listed)
     elif person == "most_confident":
-        best = _greatest(candidates[..., 2].mean(axis=-1), listed)
+        best = _greatest(candidates[..., 2].mean(axis=-1, dtype=np.float64), listed)
     elif person == "smoothest":
         best = _smoothest(candidates, listed, length)
     else:
@@ -75,7 +75,7 @@ def _order(candidates: Poses, listed: Numbers) -> Numbers:
     return order
 
 
-def _greatest(score: NDArray[np.float32], listed: Numbers) -> Numbers:
+def _greatest(score: NDArray[Any], listed: Numbers) -> Numbers:
     """(F,) the candidate of each frame that has the greatest of (N,) scores."""
     frame = np.repeat(np.arange(len(listed)), listed)
     best: Numbers = np.lexsort((-score, frame))[np.cumsum(listed) - listed]

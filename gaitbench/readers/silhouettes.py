@@ -239,7 +239,7 @@ def _read_arrays(path: Path) -> Part:
     if missing := [name for name in ("frames", *LABELS) if name not in arrays]:
         raise InputError(f"{path} lacks the array {missing[0]}; add it")
     frames, start, length = arrays["frames"], arrays["start"], arrays["length"]
-    count = len(start)
+    count = start.size
     labels = [arrays[name] for name in LABELS] + ([] if number is None else [number])
     if frames.ndim != 3 or frames.dtype != np.uint8 or {a.shape for a in labels} != {(count,)}:
         raise InputError(

@@ -355,6 +355,7 @@ BROKEN: list[tuple[Any, str]] = [
     ([1], "is JSON of no known format"),
     ([{"image_id": 1, "bbox": []}], "has no list of keypoints for person 1, or not a score for"),
     ({"images": [], "annotations": [{"image_id": 3, "keypoints": [1, 1, 1]}]}, "no known format"),
+    ({"categories": [{"keypoints": 1.5}], "images": [], "annotations": []}, "no known format"),
     ([{"image_id": 1, "keypoints": [1.0] * 48}], "poses of 16 joints, expected 17 .COCO., 18"),
     ([{"image_id": 1, "keypoints": [1.0] * 50}], "has 50 values a person, expected x, y and conf"),
     (

@@ -73,6 +73,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_numbers_are_told_apart_by_value() -> None:
     assert subject_key("007") == subject_key(" 7 ") == "7"
+    assert subject_key("00") == subject_key("0") == "0"
+    assert subject_key("0" * 5000 + "7") == "7"
+    assert subject_key("7" * 5000) == "7" * 5000
     assert subject_key("a07") == "a07"
 
 

@@ -132,6 +132,7 @@ def test_other_folders_and_files_are_refused(tmp_path):
         ({"length": [6]}, "walks outside its 5 frames"),
         ({"frames": masks(5).astype(float)}, "type float64"),
         ({"subject": [7, 8]}, "differ in length"),
+        ({"start": 0}, "differ in length"),
         ({"view": [0.5]}, "outside"),
         ({"number": ["one"]}, "numbers of walks"),
     ):
