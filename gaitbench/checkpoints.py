@@ -3,6 +3,7 @@
 Nothing in a file is run. Which network a published one holds, :mod:`gaitbench.published` tells.
 """
 
+import io
 import pickletools
 import re
 import warnings
@@ -11,12 +12,19 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from gaitbench.errors import InputError
+
+LONGEST = 1000
+"""Characters of a class's or function's name."""
+
+OWN_PROGRAM = "it wants to run what it holds"
+NAMED = "named"
+"""Marks in a stack what has a name."""
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -37,7 +45,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
             f"{path} is damaged, its checksums are wrong; copy it again, or name another .ckpt file"
         )
     try:
-        content = _restricted(path, mapped=True)
+        content = _restricted(Path(path))
     except Exception as error:  # torch raises anything on a damaged file
         # and advises to switch its safeguard off, at length
         alien = "weights_only" in str(error)
@@ -112,39 +120,71 @@ def read_published(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path} does not exist; name a published .ckpt, .pth or .pt file")
     try:
-        archive = zipfile.is_zipfile(path)
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if archive else None
-        foreign = _foreign_names(path) if names is None else names
-        inert: list[Any] = [
-            (InertArray if name.startswith("numpy.") else Inert, name) for name in foreign
-        ]
-        with torch.serialization.safe_globals(inert):
-            return _restricted(path, mapped=archive)
+        return _restricted(path, inert=True)
     except Exception as error:  # torch raises anything on a damaged file
         blocked = re.search(r"unsupported GLOBAL (\S+) whose module", str(error))
         why = f"it asks for {blocked[1]}" if blocked else "no torch file, or a damaged one"
-        if "unrecognized function" in str(error):
-            why = "it wants to run what it holds"
+        if str(error) == OWN_PROGRAM:
+            why = OWN_PROGRAM
         raise InputError(
             f"{path} cannot be read safely ({why}); download it again from where it was published"
         ) from error
 
 
-def _restricted(path: Path | str, mapped: bool) -> Any:
-    """What torch's restricted unpickler makes of a file, without its advice on formats."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+def _restricted(path: Path, inert: bool = False) -> Any:
+    """What torch's restricted unpickler makes of a file, without its advice on formats.
 
-
-def _foreign_names(path: Path) -> set[str]:
-    """Names of classes and functions in a torch file from before the zip format (torch 1.6)."""
-    found = set()
+    Args:
+        path: of the file; storages of a zip archive are mapped.
+        inert: whether names that torch does not know stand for something harmless.
+    """
+    archive, foreign = zipfile.is_zipfile(path), list[Any]()
     with path.open("rb") as file:
-        for _ in ("magic number", "version", "system", "content"):
-            for code, name, _ in pickletools.genops(file):
-                if code.name == "GLOBAL":
-                    module, _, member = str(name).partition(" ")
-                    module = IMPORT_MAPPING.get(module, module)
-                    found.add(".".join(NAME_MAPPING.get((module, member), (module, member))))
-    return found
+        if archive:
+            record = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+            names = _names_in(io.BytesIO(record))
+        else:
+            parts = ("magic number", "version", "system", "content", "storages")
+            names = {name for _ in parts for name in _names_in(file)}
+    if inert:
+        foreign = [(InertArray if n.startswith("numpy.") else Inert, n) for n in names]
+    with warnings.catch_warnings(), torch.serialization.safe_globals(foreign):
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+
+
+def _names_in(program: BinaryIO) -> set[str]:
+    """Names of the classes and functions that a pickle asks for, as Python 3 calls them.
+
+    torch's restricted unpickler quotes what it refuses to call and searches the quotation in
+    quadratic time: a list that holds itself twice, and so on for forty levels, would fill all
+    memory, and a name of a megabyte take hours. So what is called must have a name, of some length.
+
+    Raises:
+        ValueError, LookupError: if it has none, or the pickle is damaged.
+    """
+    names, stack, memo = set[str](), list[Any](), dict[Any, Any]()
+    for code, value, _ in pickletools.genops(program):
+        if code.name in ("REDUCE", "NEWOBJ") and stack[-2] is not NAMED:
+            raise ValueError(OWN_PROGRAM)
+        taken = code.stack_before
+        if pickletools.markobject in taken:
+            while stack.pop() is not pickletools.markobject:
+                pass
+            taken = taken[: taken.index(pickletools.markobject)]
+        if taken:
+            del stack[-len(taken) :]
+        if code.name.endswith("PUT"):
+            memo[value] = stack[-1]
+        stack += [memo[value]] if code.name.endswith("GET") else code.stack_after
+        if code.name == "GLOBAL":
+            stack[-1] = NAMED
+            module, _, member = str(value).partition(" ")
+            module, member = NAME_MAPPING.get(
+                (module, member), (IMPORT_MAPPING.get(module, module), member)
+            )
+            name = f"{module}.{member}"
+            if len(name) > LONGEST:
+                raise ValueError(f"a name of {len(name)} characters")
+            names.add(name)
+    return names

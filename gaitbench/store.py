@@ -118,7 +118,7 @@ class SequenceStore:
             num_frames, num_sequences = int(written["num_frames"]), int(written["num_sequences"])
             fingerprint = str(written["fingerprint"])
             kinds = {
-                str(name): ((num_frames, *kind["frame_shape"]), np.dtype(kind["dtype"]))
+                str(name): ((num_frames, *kind["frame_shape"]), _number_type(kind["dtype"]))
                 for name, kind in written.get("arrays", {FRAMES: written}).items()
             }
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
@@ -547,6 +547,13 @@ def _read_info(path: Path) -> dict[str, Any]:
             path, f"its format version is {written.get('version')}, expected {FORMAT_VERSION}"
         )
     return written
+
+
+def _number_type(name: Any) -> np.dtype[Any]:
+    # numpy takes whole programs for the name of a type
+    if not re.fullmatch("[<>|][biuf][1248]", str(name)):
+        raise ValueError(f"the type of numbers, {str(name)[:20]!r}")
+    return np.dtype(name)
 
 
 def _by_name(frames: Frames) -> Mapping[str, NDArray[Any]]:

@@ -179,6 +179,28 @@ def test_files_that_are_something_else(fault: str, tmp_path: Path) -> None:
         read_published(path)
 
 
+# forty levels of a pair of the one before, which torch would write out in its complaint
+TWICE = b"\x80\x02]q\0" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(40))
+ENDLESS = {
+    "call of what grows": (TWICE + b")R.", "it wants to run what it holds"),
+    "made of what grows": (TWICE + b")\x81.", "it wants to run what it holds"),
+    # torch would search it for words, a second for every 20,000 characters and four for twice that
+    "name": (b"\x80\x02c" + b"(" * 300_000 + b"\nx\n.", "no torch file"),
+}
+
+
+@pytest.mark.parametrize("read", [read_published, read_checkpoint])
+@pytest.mark.parametrize("thing", ENDLESS)
+def test_complaints_end(thing: str, read: Callable[[Path], Any], tmp_path: Path) -> None:
+    program, why = ENDLESS[thing]
+    path = tmp_path / "x.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (("data.pkl", program), ("byteorder", b"little"), ("version", b"3")):
+            archive.writestr(f"x/{name}", content)
+    with pytest.raises(InputError, match=why if read is read_published else "be read safely"):
+        read(path)
+
+
 # ------------------------------------------------------------------------------ which network it is
 
 

@@ -331,6 +331,7 @@ YAMLS = {
     "misspelt key of the trainer": ("trainer:\n  max_epoch: 1\n", "max_epoch"),
     "wrong type": ("trainer:\n  max_epochs: many\n", "max_epochs"),
     "unknown class": ("model:\n  class_path: GaitGraf\n", "GaitGraf"),
+    "no dataset": ("data:\n  class_path: GaitDataModule\n", "GaitDataModule is what datasets"),
 }
 
 

@@ -515,6 +515,7 @@ NAMED = {"frame_shape": [17, 3], "dtype": "<f4"}
         {"arrays": {"/frames": NAMED}},
         {"num_frames": 1e999},
         {"dtype": "(" * 50},
+        {"dtype": "04<f4"},
         {"frame_shape": [[1]]},
         {"settings": None, "dtype": [1]},
     ],

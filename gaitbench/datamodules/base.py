@@ -244,6 +244,11 @@ class GaitDataModule(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        if not hasattr(self, "native_skeleton"):
+            raise InputError(
+                f"data.class_path {type(self).__name__} is what datasets are made of, and none "
+                "itself; name one, such as CasiaB"
+            )
         if self.splits and split not in self.splits:
             known = ", ".join(self.splits)
             raise InputError(f"data.split {split!r} is unknown; choose one of {known}")

@@ -65,6 +65,11 @@ class GaitMethod(pl.LightningModule):
         initial_weights: str | None = None,
     ) -> None:
         super().__init__()
+        if type(self).forward is pl.LightningModule.forward:
+            raise InputError(
+                f"model.class_path {type(self).__name__} is what methods are made of, and none "
+                "itself; name one, such as GaitGraph2"
+            )
         if learning_rate < 0:
             raise InputError(f"model.learning_rate is {learning_rate}; give 0 or more")
         if not 0 < hold_rate_from <= 1:

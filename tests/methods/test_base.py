@@ -53,6 +53,11 @@ def batch() -> GaitBatch:
     return GaitBatch(frames, torch.tensor([0, 1, 1]), torch.tensor([7, 9, 4]), seed=5)
 
 
+def test_what_methods_are_made_of_is_none() -> None:
+    with pytest.raises(InputError, match="GaitMethod is what methods are made of"):
+        GaitMethod("coco17", 0, 0.005, 1e-5, "adamw", tta=False)
+
+
 def test_views_stand_side_by_side(batch: GaitBatch) -> None:
     method = Mean()
     found = method.embed(batch.frames)
