@@ -553,7 +553,7 @@ def _number_type(name: Any) -> np.dtype[Any]:
     # numpy takes whole programs for the name of a type
     if not re.fullmatch("[<>|][biuf][1248]", str(name)):
         raise ValueError(f"the type of numbers, {str(name)[:20]!r}")
-    return np.dtype(name)
+    return np.dtype(str(name))
 
 
 def _by_name(frames: Frames) -> Mapping[str, NDArray[Any]]:
