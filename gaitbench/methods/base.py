@@ -65,10 +65,10 @@ class GaitMethod(pl.LightningModule):
         initial_weights: str | None = None,
     ) -> None:
         super().__init__()
-        if type(self).forward is pl.LightningModule.forward:
+        if type(self) is GaitMethod:
             raise InputError(
-                f"model.class_path {type(self).__name__} is what methods are made of, and none "
-                "itself; name one, such as GaitGraph2"
+                "model.class_path GaitMethod is what methods are made of, and none itself; name "
+                "one, such as GaitGraph2"
             )
         if learning_rate < 0:
             raise InputError(f"model.learning_rate is {learning_rate}; give 0 or more")
