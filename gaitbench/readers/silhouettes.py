@@ -246,13 +246,10 @@ def _read_arrays(path: Path) -> Part:
             f"{path} has frames of shape {frames.shape} and type {frames.dtype}, or arrays of "
             "walks that differ in length; expected (F, H, W) uint8 and a value a walk"
         )
-    whole = [array.dtype.kind in "iu" for array in (start, length, arrays["view"])]
-    if (
-        not all(whole)
-        or (start < 0).any()
-        or (length < 0).any()
-        or (start + length > len(frames)).any()
-    ):
+    whole = all(array.dtype.kind in "iu" for array in (start, length, arrays["view"]))
+    if whole:  # of bytes the sum would be one, too
+        start, length = start.astype(np.int64), length.astype(np.int64)
+    if not whole or (start < 0).any() or (length < 0).any() or (length > len(frames) - start).any():
         raise InputError(f"{path} has walks outside its {len(frames)} frames; mend start, length")
     if number is not None and number.dtype.kind not in "iu":
         raise InputError(f"{path} has numbers of walks of type {number.dtype}; make them whole")

@@ -407,7 +407,7 @@ def _joined(arrays: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> 
                 "start and length"
             )
     start, length = arrays["start"].astype(np.int64), arrays["length"].astype(np.int64)
-    outside = (start < 0) | (length < 0) | (start + length > len(poses))
+    outside = (start < 0) | (length < 0) | (length > len(poses) - start)
     if outside.any():
         i = int(outside.argmax())
         raise ValueError(

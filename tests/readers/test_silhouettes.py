@@ -145,6 +145,17 @@ def test_other_folders_and_files_are_refused(tmp_path):
         read(path, tmp_path)
 
 
+def test_places_may_be_told_in_bytes(tmp_path):
+    told = {name: np.array([value], np.uint8) for name, value in (("subject", 7), ("view", 0))}
+    told |= {"start": np.array([250], np.uint8), "length": np.array([10], np.uint8)}
+    path = tmp_path / "all.npz"
+    np.savez(path, frames=np.repeat(masks(1), 260, axis=0), condition=["nm"], **told)
+    assert len(silhouettes._read_arrays(path).frames) == 10
+    np.savez(path, frames=np.repeat(masks(1), 255, axis=0), condition=["nm"], **told)
+    with pytest.raises(InputError, match="walks outside its 255 frames"):
+        silhouettes._read_arrays(path)
+
+
 @pytest.mark.parametrize("kind", ["EPS", "TIFF", "GIF"])
 def test_images_that_are_called_otherwise(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
