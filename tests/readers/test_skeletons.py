@@ -280,7 +280,10 @@ def arrays(**more: Any) -> dict[str, Any]:
             arrays(length=[3, 4]),
             "has start 3 and length 4 for sequence 1, joints has 6 frames",
         ),
-        (arrays(start=[0, 2**62], length=[6, 2**62]), "for sequence 1, joints has 6 frames"),
+        (
+            arrays(start=[0, 2**62], length=[6, 2**62]),
+            f"has start {2**62} and length {2**62} for sequence 1, joints has 6 frames",
+        ),
         (arrays(length=[3, 2]), "has 1 frames in joints that no start and length name"),
         (
             arrays(subject=[1]),
