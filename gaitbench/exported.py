@@ -4,10 +4,11 @@ Needs numpy and onnxruntime alone, neither torch nor Lightning.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ METADATA = "gaitbench"
 
 INPUT = "frames"
 """Name of the graph's input."""
+
+LARGEST = 1 << 26
+"""Values of a window."""
 
 NEEDS = "pip install 'gaitbench[export]'"
 
@@ -80,12 +84,29 @@ class ExportInfo:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in content.items()
         }
+        for name, kind in get_type_hints(cls).items():
+            if not _is_of(facts[name], kind):
+                raise ValueError(f"expected {kind} as {name}")
+        if facts["frames"] * math.prod(facts["frame_shape"]) > LARGEST:
+            raise ValueError(f"expected windows of at most {LARGEST} values")
         return cls(**facts)
 
     @property
     def origin(self) -> dict[str, Any]:
         """The same as a checkpoint says it of its network's data."""
         return {"skeleton": self.skeleton, "normalized": self.normalisation == "pelvis"}
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Whether a value is of a field's type; numbers are sizes, which are above zero."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in inside
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_of(part, inside[0]) for part in value)
+    if inside:
+        return any(_is_of(value, one) for one in inside)
+    return type(value) is kind and (kind is not int or value > 0)  # type: ignore[operator]
 
 
 class OnnxNetwork:
@@ -120,19 +141,34 @@ class OnnxNetwork:
                 f"{path} is no ONNX file, or a damaged one; name one that `gaitbench export` wrote"
             ) from error
         self.path = path
-        told: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        try:
+        try:  # names and facts are anybody's text
+            told: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
             self.info = ExportInfo.from_json(told.get(METADATA, ""))
-        except (ValueError, TypeError) as error:
+            agrees = self._is_as_told()
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{path} does not tell what it takes; name a file that `gaitbench export` wrote"
             ) from error
+        if not agrees:
+            raise InputError(
+                f"{path} takes or gives something else than it tells; export the network again"
+            )
+
+    def _is_as_told(self) -> bool:
+        info, given = self.info, self._session.get_inputs()
+        if [one.name for one in given] != [INPUT] or "embedding" not in info.outputs:
+            return False
+        _, *window = given[0].shape or [None]
+        frames = window[:1] if info.any_length else [info.frames]
+        outputs = [one.name for one in self._session.get_outputs()]
+        return window == [*frames, *info.frame_shape] and outputs == list(info.outputs)
 
     def __call__(self, frames: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """What it tells of windows (B, T, ...), by name: ``embedding`` (B, D) and others.
 
         Raises:
             ValueError: if the windows have another shape.
+            InputError: if the network cannot be worked out, or gives something else.
         """
         info = self.info
         length = frames.shape[1:2]
@@ -142,5 +178,16 @@ class OnnxNetwork:
             raise ValueError(
                 f"expected windows of {info.frames} frames {info.frame_shape}, found {frames.shape}"
             )
-        values = self._session.run(list(info.outputs), {INPUT: frames})
-        return dict(zip(info.outputs, values, strict=True))
+        try:
+            values = self._session.run(list(info.outputs), {INPUT: frames})
+        except Exception as error:  # as above
+            raise InputError(
+                f"the network in {self.path} fails on windows {frames.shape}; export it again"
+            ) from error
+        found = dict(zip(info.outputs, values, strict=True))
+        if found["embedding"].shape != (len(frames), info.embedding_dim):
+            raise InputError(
+                f"the network in {self.path} gives embeddings {found['embedding'].shape} where it "
+                f"tells {info.embedding_dim} values a window; export it again"
+            )
+        return found

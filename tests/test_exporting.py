@@ -1,5 +1,6 @@
 """Exported networks of every method against PyTorch, at sizes that they were not checked with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.fuzzing.targets import TARGETS
 from gaitbench import exporting, methods
 from gaitbench.backbones import pose_graph, resgcn, stgcn
 from gaitbench.errors import InputError
@@ -143,3 +145,41 @@ def test_other_files_are_no_networks(tmp_path: Path) -> None:
     for text in ("", "[]", '{"method": "GaitSet"}'):
         with pytest.raises(ValueError, match=r"facts|Expecting"):
             ExportInfo.from_json(text)
+
+
+def with_facts(folder: Path, **facts: Any) -> None:
+    """Read a network of a matrix product that tells other facts of itself."""
+    target = TARGETS["onnx"]
+    (files,) = target.seeds()
+    told = json.loads(files["facts.json"]) | facts
+    for name, content in (files | {"facts.json": json.dumps(told).encode()}).items():
+        (folder / name).write_bytes(content)
+    target.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({}, ""),
+        ({"frame_kind": None, "attributes": []}, ""),
+        ({"frames": 5}, "something else than it tells"),
+        ({"frame_shape": [2, 3]}, "something else than it tells"),
+        ({"outputs": ["embedding"]}, "something else than it tells"),
+        ({"outputs": ["attributes"]}, "something else than it tells"),
+        ({"embedding_dim": 9}, r"gives embeddings \(2, 8\) where it tells 9 values"),
+        ({"frames": "4"}, "does not tell what it takes"),
+        ({"frames": 0}, "does not tell what it takes"),
+        ({"frames": True}, "does not tell what it takes"),
+        ({"frames": 1 << 40}, "does not tell what it takes"),
+        ({"normalisation": "much"}, "does not tell what it takes"),
+        ({"frame_shape": 6}, "does not tell what it takes"),
+        ({"attributes": [1]}, "does not tell what it takes"),
+        ({"tta": None}, "does not tell what it takes"),
+    ],
+)
+def test_facts_are_those_of_the_graph(facts: dict[str, Any], why: str, tmp_path: Path) -> None:
+    if not why:
+        with_facts(tmp_path, **facts)
+        return
+    with pytest.raises(InputError, match=why):
+        with_facts(tmp_path, **facts)

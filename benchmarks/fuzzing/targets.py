@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from unittest.mock import Mock
 
 import numpy as np
+import onnx
 import torch
 from PIL import Image
 
-from gaitbench import checkpoints, cli, gallery, kinect, readers, store
+from gaitbench import checkpoints, cli, exported, gallery, kinect, readers, store
 from gaitbench.backbones.gait_encoder import AgeClassifier
 from gaitbench.casia_b import COLUMNS
 from gaitbench.errors import InputError
@@ -262,6 +263,38 @@ def _import(published: Any, names: tuple[str, ...], path: Path) -> None:
             return
 
 
+FACTS = exported.ExportInfo(
+    *("GaitSet", "1.0", "0" * 64, "coco17", "pose", "none", "pixels", 4, False, "tiled", (3, 2)),
+    *(("embedding", "attributes"), 8, ("female", "glasses"), False),
+)
+
+
+def _onnx() -> list[Files]:
+    """A network of a matrix product, and what is told of it."""
+    product = onnx.helper.make_node("Gemm", ["flat", "weight"], ["embedding"])
+    nodes = [onnx.helper.make_node("Flatten", ["frames"], ["flat"]), product]
+    nodes.append(onnx.helper.make_node("Sigmoid", ["embedding"], ["attributes"]))
+    kind, sizes = onnx.TensorProto.FLOAT, {"embedding": 8, "attributes": 8}
+    given = onnx.helper.make_tensor_value_info("frames", kind, ["batch", 4, 3, 2])
+    told = [onnx.helper.make_tensor_value_info(n, kind, ["batch", d]) for n, d in sizes.items()]
+    weight = onnx.numpy_helper.from_array(np.ones((24, 8), np.float32), "weight")
+    graph = onnx.helper.make_graph(nodes, "network", [given], told, [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return [{"graph.onnx": model.SerializeToString(), "facts.json": FACTS.to_json().encode()}]
+
+
+def _read_onnx(folder: Path) -> None:
+    """Facts are put to the graph's file; what is read is used."""
+    facts = (folder / "facts.json").read_bytes().decode("utf-8", "replace")
+    entry = onnx.StringStringEntryProto(key=exported.METADATA, value=facts)
+    told = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+    with (folder / "graph.onnx").open("ab") as file:
+        file.write(told)
+    network = exported.OnnxNetwork(folder / "graph.onnx", threads=1)
+    network(np.ones((2, network.info.frames, *network.info.frame_shape), np.float32))
+
+
 def _checkpoint() -> list[Files]:
     saved = {
         "state_dict": {"a": torch.ones(3, 4), "b": torch.zeros(2, dtype=torch.int64)},
@@ -388,6 +421,7 @@ TARGETS = {
     "gaitcopy h5": Target(
         lambda: [_sample(kind) for kind in readers.gaitcopy_samples.KINDS], _read_sample
     ),
+    "onnx": Target(_onnx, _read_onnx),
     "tf_checkpoint": Target(_tensorflow, _read_tensorflow),
     "published": Target(_published, _read_published),
     "checkpoint": Target(_checkpoint, lambda f: checkpoints.read_checkpoint(only(f))),

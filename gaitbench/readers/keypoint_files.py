@@ -429,7 +429,9 @@ def _arrays(arrays: Mapping[str, NDArray[Any]]) -> People:
     for key, array in walks.items():
         try:
             if array.ndim == 3 and array.shape[2] == 2:
-                array = np.concatenate((array, _score(key, arrays)[..., None]), axis=2)
+                score = _score(key, arrays)[..., None]
+                with np.errstate(invalid="ignore"):  # not finite, and is refused
+                    array = np.concatenate((array, score), axis=2)
             if array.dtype.kind not in "fiu":
                 raise ValueError(f"holds {array.dtype} values, expected numbers")
             if array.ndim != 3 or array.shape[2] != 3:

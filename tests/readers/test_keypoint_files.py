@@ -492,3 +492,9 @@ def test_numbers_that_are_signals_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "walk.npy", poses)
     with pytest.raises(InputError, match="has nan as x of "):
         read_people(tmp_path / "walk.npy")
+    single = np.ones((2, 17, 2), np.float32)
+    single.view(np.uint32)[1, 3, 0] = 0x7F800001
+    whole = {"keypoints": single, "keypoint_scores": np.ones((2, 17), np.int32)}
+    np.savez(tmp_path / "walk.npz", **whole)
+    with pytest.raises(InputError, match="has nan as x of "):
+        read_people(tmp_path / "walk.npz")
