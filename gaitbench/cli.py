@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -59,6 +60,12 @@ QUIET = (
 
 # filled in by the other section: what a dataset must tell a method
 LINKED = ("skeleton", "num_subjects")
+
+# whose complaints are about settings, but for those that are no complaints
+OTHERS = {"pytorch_lightning", "lightning_fabric", "jsonargparse"}
+MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError)
+# what leaves no float32 to a loss
+WITHOUT_FLOAT32 = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
 
 # what Lightning takes in place of a checkpoint's path
 CHECKPOINT_WORDS = (None, "best", "last", "hpc", "registry")
@@ -150,6 +157,15 @@ class GaitCLI(LightningCLI):
             raise InputError(
                 f"`{command}` needs a trained network; name one with --ckpt_path, such as "
                 "lightning_logs/version_0/checkpoints/last.ckpt"
+            )
+        trainer = self.config[command].trainer
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+            if trainer[name] is not None and trainer[name] < 1:
+                raise InputError(f"trainer.{name} is {trainer[name]}; give 1 or more")
+        if trainer.precision in WITHOUT_FLOAT32:
+            raise InputError(
+                f"trainer.precision is {trainer.precision}, in which losses and distances lose "
+                "their digits; give bf16-mixed, 16-mixed, 32-true or 64-true"
             )
         if self.config[command].resume:
             raise InputError("resume stands in a --config file; give --resume as a word instead")
@@ -265,6 +281,7 @@ def one_sentence(message: str) -> str:
         (r"File does not exist: '([^']+)'", "the file {0} of --{where} does not exist"),
         (r"the following arguments are required: (.+)", "{where} lacks {0}"),
         (r"(?:No subclass names|Unexpected import object|Import of) (.+)", "{where}: no class {0}"),
+        (r"Problem with given class_path '([^']+)':\s*(.+)", "{0}: {1}"),
         (r"(Expected an? .+)", "{where}: {0}"),
     ):
         found = re.search(pattern, message)
@@ -452,15 +469,7 @@ def main(
     Raises:
         InputError: on a mistake of the user.
     """
-    try:
-        command_line(GaitCLI, sys.argv[1:] if args is None else list(args), datamodule)
-    except RuntimeError as error:
-        if told := lost_process(error):
-            raise InputError(
-                f"another process of this run has ended or does not answer ({told}); what it says "
-                "stands above or in its log; `gaitbench fit --resume` goes on"
-            ) from error
-        raise
+    command_line(GaitCLI, sys.argv[1:] if args is None else list(args), datamodule)
 
 
 def command_line(
@@ -477,24 +486,45 @@ def command_line(
         warnings.filterwarnings("ignore", pattern)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_not_a_tip)
     memory.keep_pages()  # before the first large tensor; does nothing for those of a GPU
-    return kind(
-        methods.GaitMethod,
-        datamodule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        save_config_callback=SavedConfig,
-        # batches are shared out by our samplers; a few sanity batches are no gallery; what several
-        # processes compute is what one computes
-        trainer_defaults={
-            "use_distributed_sampler": False,
-            "num_sanity_val_steps": 0,
-            "sync_batchnorm": True,
-        },
-        parser_class=Parser,
-        args=args,
-    )
+    try:
+        return kind(
+            methods.GaitMethod,
+            datamodule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_callback=SavedConfig,
+            # batches are shared out by our samplers; a few sanity batches are no gallery; what
+            # several processes compute is what one computes
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "num_sanity_val_steps": 0,
+                "sync_batchnorm": True,
+            },
+            parser_class=Parser,
+            args=args,
+        )
+    except Exception as error:
+        if complaint := complaint_of(error):
+            raise InputError(complaint) from error
+        raise
+
+
+def complaint_of(error: Exception) -> str:
+    """What of an error of others is the user's to mend, as a sentence; empty if nothing is."""
+    if isinstance(error, InputError):
+        return ""
+    if isinstance(error, RuntimeError) and (told := lost_process(error)):
+        return (
+            f"another process of this run has ended or does not answer ({told}); what it says "
+            "stands above or in its log; `gaitbench fit --resume` goes on"
+        )
+    origin = traceback.extract_tb(error.__traceback__)[-1].filename
+    if isinstance(error, MISTAKES) or not OTHERS & {*Path(origin).parts}:
+        return ""
+    said = one_sentence(str(error))[:300].rstrip(".! ")
+    return f"{said}; mend this setting, most likely of `trainer`"
 
 
 def script(datamodule: type[datamodules.GaitDataModule]) -> int:
