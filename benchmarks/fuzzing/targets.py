@@ -328,7 +328,7 @@ def _read_gallery(folder: Path) -> None:
 
 
 def _store(folder: Path) -> None:
-    store.store_at(folder, test_store.PRINT, test_store.build, test_store.INFO)
+    store.store_at(folder / "store", test_store.PRINT, test_store.build, test_store.INFO)
 
 
 def _read_store(folder: Path) -> None:
