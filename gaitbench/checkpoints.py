@@ -23,6 +23,8 @@ LONGEST = 1000
 """Characters of a class's or function's name."""
 
 OWN_PROGRAM = "it wants to run what it holds"
+"""Why a pickle is refused that calls what has no name."""
+
 NAMED = "named"
 """Marks in a stack what has a name."""
 

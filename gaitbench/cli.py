@@ -61,10 +61,11 @@ QUIET = (
 # filled in by the other section: what a dataset must tell a method
 LINKED = ("skeleton", "num_subjects")
 
-# whose complaints are about settings, but for those that are no complaints
+# packages that complain of settings in code of their own, and errors that are no complaints
 OTHERS = {"pytorch_lightning", "lightning_fabric", "jsonargparse"}
 MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError)
-# what leaves no float32 to a loss
+
+# precisions that leave no float32 to a loss
 WITHOUT_FLOAT32 = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
 
 # what Lightning takes in place of a checkpoint's path
