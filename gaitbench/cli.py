@@ -88,6 +88,15 @@ class SavedConfig(SaveConfigCallback):
 class GaitCLI(LightningCLI):
     """Lightning's command line with a dataset, a method, and what this project adds."""
 
+    def __init__(self, *classes: Any, **settings: Any) -> None:
+        self.named = settings["args"][:1]
+        super().__init__(*classes, **settings)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # not static
+        """The one that is named, since each costs a parser of its own; all if none is."""
+        known: dict[str, set[str]] = LightningCLI.subcommands()
+        return {name: known[name] for name in self.named if name in known} or known
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add evaluation, predictions and drawings; link what the dataset tells the method."""
         parser.add_argument(
