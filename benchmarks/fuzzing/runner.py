@@ -125,7 +125,7 @@ def fuzz(
                 process.start()
                 theirs.close()
                 running[mine] = name, process, tally.cpu_seconds, time.monotonic()
-        ready = wait(list(running), timeout=1)
+        ready = wait(list(running), timeout=1) if running else []
         for pipe, (name, process, before, sign) in list(running.items()):
             tally, fault = tallies[name], ""
             if pipe in ready:
